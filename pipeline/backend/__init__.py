@@ -1,0 +1,1 @@
+"""The one adapter over bioimage_cpp: image operations and graph partitioning, guarded."""

@@ -1,0 +1,1 @@
+"""Stage 1: P(boundary) from raw sections, by a network with test-time augmentation."""

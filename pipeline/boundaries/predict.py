@@ -1,0 +1,126 @@
+"""Tiled prediction with test-time augmentation, by a running reduction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.boundaries.device import autocast
+from pipeline.boundaries.networks.rc_spcnet import boundary_probability
+
+ORIENTATIONS = tuple((turns, flip) for flip in (False, True) for turns in range(4))
+"""The 8 orientations of a square: quarter turns, and quarter turns of the mirror image."""
+
+
+def orient(sections: Tensor, turns: int, flip: bool) -> Tensor:
+    """Turn (and first mirror) the last two axes."""
+    return torch.rot90(sections.flip(-1) if flip else sections, turns, (-2, -1))
+
+
+def reverse(sections: Tensor, turns: int, flip: bool) -> Tensor:
+    """Undo ``orient``."""
+    turned = torch.rot90(sections, -turns, (-2, -1))
+    return turned.flip(-1) if flip else turned
+
+
+@torch.inference_mode()
+def predict_tile(
+    network: nn.Module, sections: Tensor, augmentation: str, device: str, precision: str
+) -> Tensor:
+    """P(boundary) of equally sized sections; never more than two maps in memory.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    sections
+        (N, H, W) float32 0..1; sides are multiples of the network's stride.
+    augmentation
+        ``none``, or how the 8 orientations are combined: ``mean``, ``max``, ``min``.
+    device, precision
+        See ``pipeline.boundaries.device``.
+
+    Returns
+    -------
+    probability
+        (N, H, W) float32 0..1.
+    """
+    orientations = ORIENTATIONS[:1] if augmentation == "none" else ORIENTATIONS
+    combined: Tensor | None = None
+    for turns, flip in orientations:
+        turned = orient(sections, turns, flip)[:, None].contiguous(
+            memory_format=torch.channels_last
+        )
+        with autocast(device, precision):
+            logits = network(turned)
+        probability = reverse(boundary_probability(logits), turns, flip)
+        if combined is None:
+            combined = probability.clone()
+        elif augmentation == "max":
+            torch.maximum(combined, probability, out=combined)
+        elif augmentation == "min":
+            torch.minimum(combined, probability, out=combined)
+        else:
+            combined += probability
+    assert combined is not None
+    return combined / len(orientations) if augmentation == "mean" else combined
+
+
+def measure_halo(
+    network: nn.Module,
+    sections: Sequence[NDArray[np.float32]],
+    stride: int,
+    device: str = "cpu",
+    largest: int = 128,
+) -> int:
+    """The smallest halo, in pixels, at which tiles equal the whole within 1/255.
+
+    The theoretical field of a deep network is hundreds of pixels, but its weights fade. The
+    centre of each section is predicted with growing context in float32 and compared with
+    the prediction from the most context there is.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode.
+    sections
+        (H, W) float32 0..1 each, real data.
+    stride
+        Halos are multiples of it.
+    device
+        A torch device name.
+    largest
+        The halo that is taken where none suffices.
+    """
+    halo = stride
+    for section in sections:
+        context = min((min(section.shape) - 4 * stride) // 2 // stride * stride, 2 * largest)
+        if context < 2 * stride:
+            continue
+        whole = _centre(network, section, context, context, stride, device)
+        for trial in range(halo, min(context, largest) + 1, stride):
+            halo = trial
+            tile = _centre(network, section, trial, context, stride, device)
+            if float((tile - whole).abs().max()) <= 1 / 255:
+                break
+    return halo
+
+
+def _centre(
+    network: nn.Module,
+    section: NDArray[np.float32],
+    halo: int,
+    context: int,
+    stride: int,
+    device: str,
+) -> Tensor:
+    size = 4 * stride
+    top, left = ((n - 2 * context - size) // 2 + context - halo for n in section.shape)
+    side = size + 2 * halo
+    tile = torch.from_numpy(section[top : top + side, left : left + side].copy())[None].to(device)
+    probability = predict_tile(network, tile, "none", device, "fp32")
+    return probability[0, halo : halo + size, halo : halo + size]

@@ -1,0 +1,39 @@
+"""The command line: one small file a verb; errors of ours are one line and exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from pipeline.cli import evaluate, importing, run, show_config, status, synth, train
+from pipeline.errors import PipelineError
+
+app = typer.Typer(
+    name="pipeline",
+    help="From a chunked EM volume to scored 3D neurons.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.command("evaluate")(evaluate.evaluate)
+app.command("import")(importing.import_volume)
+app.command("show-config")(show_config.show_config)
+app.command("synth")(synth.synth)
+app.add_typer(train.app, name="train")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit: 0 done, 2 an error of the user's, 1 one of ours, 130 Ctrl-C."""
+    try:
+        get_command(app)(
+            args=list(arguments) if arguments is not None else None, prog_name="pipeline"
+        )
+    except PipelineError as error:
+        message = " ".join(str(error).split())
+        print(f"error: {message}", file=sys.stderr)
+        raise SystemExit(2) from None

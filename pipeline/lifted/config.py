@@ -1,0 +1,67 @@
+"""Which lifted edges are made, and what is measured on them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field
+
+from pipeline.contract import StageConfig, VolumeInfo
+from pipeline.errors import ConfigError
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class LiftedConfig(StageConfig):
+    """Lifted neighbourhood, its features, and the second forest."""
+
+    forest: str = Field(
+        "auto",
+        min_length=1,
+        description="Forest file or packaged name; auto = by the volume's anisotropy; "
+        "none = no lifted edges, a plain multicut.",
+    )
+    max_distance: Literal["auto"] | Annotated[int, Field(ge=2, le=6)] = Field(
+        "auto",
+        description="Steps in the graph between the ends of a lifted edge, at most; "
+        "auto = 3 for flat sections, 2 otherwise.",
+    )
+    max_degree: int = Field(
+        128,
+        ge=1,
+        description="Superpixels with more neighbours are hubs: no path passes through them.",
+    )
+    max_partners: int = Field(
+        64, ge=1, le=4096, description="Lifted edges that one superpixel has at most."
+    )
+    linkage_thresholds: tuple[Share, ...] = Field(
+        (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        description="Mean P(cut) at which agglomerations by average linkage stop; the feature "
+        "is the share of them that keep the pair apart.",
+    )
+    greedy_priors: tuple[Share, ...] = Field(
+        (0.3, 0.4, 0.5, 0.6, 0.7),
+        description="Priors of a cut of greedy multicuts; the feature is the share of them "
+        "that keep the pair apart.",
+    )
+    region_features: tuple[str, ...] = Field(
+        ("raw/mean", "raw/std", "raw/q10", "raw/q90", "boundary/mean", "boundary/std"),
+        description="Features of superpixels that are compared between a pair, by name.",
+    )
+
+    def resolved(self, volume: VolumeInfo) -> Self:
+        """With forest and distance decided by the volume's anisotropy."""
+        flat = volume.flat_sections
+        update: dict[str, str | int] = {}
+        if self.forest == "auto":
+            update["forest"] = "lifted-anisotropic" if flat else "lifted-isotropic"
+        if self.max_distance == "auto":
+            update["max_distance"] = 3 if flat else 2
+        return self.model_copy(update=update)
+
+    @property
+    def distance(self) -> int:
+        """``max_distance`` as a number; only after ``resolved``."""
+        if self.max_distance == "auto":
+            raise ConfigError("lifted.max_distance auto must be resolved for the volume first")
+        return self.max_distance

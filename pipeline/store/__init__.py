@@ -1,0 +1,17 @@
+"""Volumes, labels and tables on disk; the only folder that knows zarr."""
+
+from pipeline.store.annotations import LabelVolume, open_labels, read_labels, read_map
+from pipeline.store.output import Output
+from pipeline.store.ownership import is_output
+from pipeline.store.volume import Volume, open_volume
+
+__all__ = [
+    "LabelVolume",
+    "Output",
+    "Volume",
+    "is_output",
+    "open_labels",
+    "open_volume",
+    "read_labels",
+    "read_map",
+]

@@ -1,0 +1,192 @@
+"""Arrays that this program writes: checksummed, and loud when data is missing or damaged.
+
+Two traps of zarr 3 are closed here. The default codecs of a shard carry no checksum of the
+data, so crc32c stands explicitly inside the shard. A missing or empty file reads as zeros,
+so every chunk is written, and files are looked at before they are read.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec, ZstdCodec
+
+from pipeline.contract import Box, Triple
+from pipeline.errors import OutputError
+from pipeline.store.layout import AXES, chunk_shape, shard_shape
+from pipeline.store.nodes import remove_directory
+
+ZSTD_LEVEL = 3
+FILES_NAMED = 3
+
+
+def create_volume_array(path: Path, shape: Triple, dtype: str, block_shape: Triple) -> None:
+    """An empty zyx array whose files are the write blocks; an old one is removed.
+
+    Parameters
+    ----------
+    path
+        Directory of the array.
+    shape
+        zyx, in voxels.
+    dtype
+        numpy dtype name.
+    block_shape
+        zyx, in voxels; one file holds at most one block.
+    """
+    shards = shard_shape(shape, block_shape)
+    _create(path, shape, dtype, chunks=chunk_shape(shards), shards=shards, dimension_names=AXES)
+
+
+def create_table_array(
+    path: Path, shape: tuple[int, ...], dtype: str, rows: int, attributes: Mapping[str, Any]
+) -> None:
+    """An empty column, ``rows`` rows a file; an old one is removed."""
+    chunks = tuple(max(1, n) for n in (rows, *shape[1:]))
+    _create(path, shape, dtype, chunks=chunks, attributes=attributes)
+
+
+def open_array(path: Path, mode: str = "r") -> zarr.Array[Any]:
+    """An array that this program wrote.
+
+    Raises
+    ------
+    OutputError
+        If it is not there or its metadata is damaged.
+    """
+    if not (path / "zarr.json").is_file():
+        raise OutputError(f"{path}: no such array; run the stage that makes it")
+    try:
+        array = zarr.open_array(str(path), mode="r" if mode == "r" else "r+", zarr_format=3)
+        # zarr does not store this with the array, and open_array ignores it as an argument
+        every_chunk: zarr.Array[Any] = array.with_config({"write_empty_chunks": True})
+        return every_chunk
+    except Exception as error:
+        raise OutputError(f"{path}: damaged metadata ({reason(error)})") from error
+
+
+def read_box(path: Path, box: Box) -> NDArray[Any]:
+    """Voxels of a box.
+
+    Raises
+    ------
+    OutputError
+        If a file is missing, empty or fails its checksum; names it.
+    """
+    array = open_array(path)
+    check_files(path, array, box)
+    try:
+        return np.asarray(array[box.slices])
+    except Exception as error:
+        damaged = _damaged_file(path, array, box)
+        raise OutputError(
+            f"{path}: cannot read voxels {show(box)}, damaged file {damaged} ({reason(error)})"
+        ) from error
+
+
+def write_box(path: Path, box: Box, data: NDArray[Any]) -> None:
+    """Write whole files; an unaligned box is a mistake in the program."""
+    array = open_array(path, "r+")
+    for begin, end, step, n in zip(
+        box.begin, box.end, _file_shape(array), array.shape, strict=True
+    ):
+        if begin % step or (end % step and end != n) or not begin < end <= n:
+            raise AssertionError(f"{path.name}: box {show(box)} does not cover whole files")
+    if data.shape != box.shape or data.dtype != array.dtype:
+        raise AssertionError(
+            f"{path.name}: {data.dtype} {data.shape} given for {array.dtype} {box.shape}"
+        )
+    array[box.slices] = data
+
+
+def check_files(path: Path, array: zarr.Array[Any], box: Box | None = None) -> None:
+    """Check that the files of a box (of the whole array) are there and not empty."""
+    missing = [file for file, _ in _files(path, array, box) if not _is_filled(file)]
+    if missing:
+        named = ", ".join(str(file) for file in missing[:FILES_NAMED])
+        more = f" and {len(missing) - FILES_NAMED} more" if len(missing) > FILES_NAMED else ""
+        where = f" in block {show(box)}" if box else ""
+        raise OutputError(f"{path}: finished data is gone{where}: missing or empty {named}{more}")
+
+
+def show(box: Box) -> str:
+    """A box as people read it.
+
+    >>> show(Box((0, 0, 0), (1, 2, 3)))
+    'z 0:1 y 0:2 x 0:3'
+    """
+    return " ".join(
+        f"{axis} {begin}:{end}" for axis, begin, end in zip("zyx", box.begin, box.end, strict=True)
+    )
+
+
+def reason(error: BaseException) -> str:
+    """One line that says what went wrong."""
+    text = " ".join(str(error).split())
+    return text[:200] if text else type(error).__name__
+
+
+def _create(
+    path: Path,
+    shape: tuple[int, ...],
+    dtype: str,
+    *,
+    chunks: tuple[int, ...],
+    shards: tuple[int, ...] | None = None,
+    dimension_names: tuple[str, ...] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    remove_directory(path)
+    zarr.create_array(
+        str(path),
+        shape=shape,
+        dtype=dtype,
+        chunks=chunks,
+        shards=shards,
+        compressors=[ZstdCodec(level=ZSTD_LEVEL), Crc32cCodec()],
+        fill_value=0,
+        dimension_names=dimension_names,
+        attributes=dict(attributes or {}),
+        config={"write_empty_chunks": True},
+        zarr_format=3,
+    )
+
+
+def _file_shape(array: zarr.Array[Any]) -> tuple[int, ...]:
+    return array.shards or array.chunks
+
+
+def _files(
+    path: Path, array: zarr.Array[Any], box: Box | None
+) -> Iterator[tuple[Path, tuple[slice, ...]]]:
+    """Each file that holds some of the box, with the part of the array it holds."""
+    begin = box.begin if box else (0,) * array.ndim
+    end = box.end if box else array.shape
+    steps = _file_shape(array)
+    ranges = (range(b // s, -(-e // s)) for b, e, s in zip(begin, end, steps, strict=True))
+    for index in itertools.product(*ranges):
+        part = tuple(slice(i * s, (i + 1) * s) for i, s in zip(index, steps, strict=True))
+        yield path.joinpath("c", *(str(i) for i in index)), part
+
+
+def _is_filled(file: Path) -> bool:
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _damaged_file(path: Path, array: zarr.Array[Any], box: Box) -> Path:
+    """The first file of the box that cannot be read by itself."""
+    for file, part in _files(path, array, box):
+        try:
+            array[part]
+        except Exception:
+            return file
+    return path

@@ -1,0 +1,118 @@
+"""Zarr nodes as directories: what a directory is, its attributes, atomic changes to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+METADATA_FILES = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
+MARK = "neuron_pipeline"
+"""Key of this program's own attributes."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A directory that holds a zarr array or group.
+
+    Parameters
+    ----------
+    path
+        The directory.
+    kind
+        ``array`` or ``group``.
+    zarr_format
+        2 or 3.
+    metadata
+        Text of the metadata file, without the attributes file of format 2.
+    attributes
+        The node's attributes.
+    """
+
+    path: Path
+    kind: Literal["array", "group"]
+    zarr_format: Literal[2, 3]
+    metadata: str
+    attributes: Mapping[str, Any]
+
+
+def read_node(path: Path) -> Node | None:
+    """What the directory is; ``None`` if it is not a zarr node.
+
+    Raises
+    ------
+    ValueError
+        If a metadata file is not what it should be; the message names the file.
+    """
+    if (path / "zarr.json").is_file():
+        content = read_json(path / "zarr.json")
+        kind = content.get("node_type")
+        if kind not in ("array", "group"):
+            raise ValueError(f"{path / 'zarr.json'}: node_type is {kind!r}, not array or group")
+        attributes = content.get("attributes", {})
+        if not isinstance(attributes, dict):
+            raise ValueError(f"{path / 'zarr.json'}: attributes is not an object")
+        return Node(path, kind, 3, json.dumps(content, sort_keys=True), attributes)
+    files: tuple[tuple[str, Literal["array", "group"]], ...] = (
+        (".zarray", "array"),
+        (".zgroup", "group"),
+    )
+    for name, node_kind in files:
+        if (path / name).is_file():
+            text = json.dumps(read_json(path / name), sort_keys=True)
+            attributes_file = path / ".zattrs"
+            attributes = read_json(attributes_file) if attributes_file.is_file() else {}
+            return Node(path, node_kind, 2, text, attributes)
+    return None
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; ``ValueError`` naming the file if it is damaged."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{file}: damaged metadata ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: damaged metadata (not a JSON object)")
+    return content
+
+
+def write_atomically(file: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that the file is never seen half-written, even after a power cut."""
+    partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
+    with partial.open("w", encoding="utf-8") as stream:
+        json.dump(content, stream, indent=2)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
+
+
+def write_group(path: Path, attributes: Mapping[str, Any]) -> None:
+    """Make ``path`` a zarr v3 group with these attributes, keeping what it holds."""
+    path.mkdir(parents=True, exist_ok=True)
+    content = {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)}
+    write_atomically(path / "zarr.json", content)
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory so that a kill half-way leaves nothing under its name."""
+    if not path.exists():
+        return
+    doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex}.removed")
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def chunk_files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
+    """Relative name and status of every chunk file below an array's directory, sorted."""
+    for folder, subfolders, files in os.walk(directory):
+        subfolders.sort()
+        for name in sorted(files):
+            if name not in METADATA_FILES:
+                file = Path(folder, name)
+                yield file.relative_to(directory).as_posix(), file.stat()

@@ -1,0 +1,1 @@
+"""Training of boundary networks: targets, augmentation on tensors, losses, resumable loop."""

@@ -1,0 +1,264 @@
+"""The training loop: seeded by step, resumable at any step, weights averaged.
+
+Every random choice of step *n* comes from a generator seeded by (seed, n), so a training
+that was killed and started again draws the same crops as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from pipeline.boundaries.device import autocast
+from pipeline.boundaries.networks import NETWORKS
+from pipeline.boundaries.networks.rc_spcnet import RCSPCNetConfig
+from pipeline.errors import ConfigError, ModelError
+from pipeline.training.augmentation import AugmentationConfig, grey_values, sampling_grid, warp
+from pipeline.training.losses import LOSSES
+from pipeline.training.targets import IGNORE
+
+
+class TrainingConfig(BaseModel):
+    """One training of a boundary network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    network: RCSPCNetConfig = Field(RCSPCNetConfig(), description="Shape of the network.")
+    augmentation: AugmentationConfig = Field(
+        AugmentationConfig(), description="How far crops are changed."
+    )
+    steps: int = Field(10_000, ge=1, description="Number of optimiser steps.")
+    batch: int = Field(4, ge=1, description="Crops a step.")
+    crop: int = Field(256, ge=32, multiple_of=8, description="Side of a crop, in pixels.")
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW.")
+    warmup_steps: int = Field(200, ge=1, description="Steps of linear warm-up before the cosine.")
+    weight_decay: float = Field(1e-2, ge=0, description="Weight decay of AdamW.")
+    gradient_norm: float = Field(1.0, gt=0, description="Gradients are clipped at this norm.")
+    loss: Literal["cross_entropy", "soft_dice", "cross_entropy_and_dice"] = Field(
+        "cross_entropy_and_dice", description="Name of the loss."
+    )
+    boundary_weight: float = Field(
+        1.5, gt=0, description="Weight of boundary pixels in the cross-entropy."
+    )
+    average_decay: float = Field(
+        0.999, ge=0, lt=1, description="Decay of the exponential moving average of the weights."
+    )
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
+    checkpoint_steps: int = Field(250, ge=1, description="Steps between checkpoints.")
+
+
+@dataclass(frozen=True)
+class TrainingVolume:
+    """Sections to learn from.
+
+    Parameters
+    ----------
+    name
+        For messages.
+    raw
+        (Z, Y, X) float32, 0..1 (see ``pipeline.normalisation``).
+    target
+        (Z, Y, X) uint8: 0, 1 = boundary, 255 = ignore.
+    weight
+        Relative number of crops drawn from this volume.
+    isotropic
+        Crops are drawn from the three planes, not from xy alone.
+    """
+
+    name: str
+    raw: NDArray[np.float32]
+    target: NDArray[np.uint8]
+    weight: float = 1.0
+    isotropic: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of a training, for a progress bar or a log."""
+
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+
+
+def generator_of(seed: int, step: int) -> torch.Generator:
+    """The generator of one step."""
+    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
+
+
+def draw(
+    volumes: Sequence[TrainingVolume], config: TrainingConfig, step: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The batch of a step: raw (N, 1, H, W), target and known (N, H, W), float32."""
+    generator = generator_of(config.seed, step)
+    weights = torch.tensor([v.weight for v in volumes])
+    chosen = torch.multinomial(weights, config.batch, replacement=True, generator=generator)
+    crops = [_crop(volumes[int(i)], config, generator) for i in chosen]
+    raw, target, known = (torch.stack(parts) for parts in zip(*crops, strict=True))
+    return raw[:, None], target, known
+
+
+def _crop(
+    volume: TrainingVolume, config: TrainingConfig, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    axis = int(torch.randint(3, (), generator=generator)) if volume.isotropic else 0
+    z = int(torch.randint(volume.raw.shape[axis], (), generator=generator))
+    raw = torch.from_numpy(np.ascontiguousarray(volume.raw.take(z, axis)))
+    section = np.ascontiguousarray(volume.target.take(z, axis))
+    known = torch.from_numpy((section != IGNORE).astype(np.float32))
+    target = torch.from_numpy((section == 1).astype(np.float32))
+    grid = sampling_grid(config.crop, raw.shape[0], raw.shape[1], config.augmentation, generator)
+    raw, target, known = warp(raw, target, known, grid)
+    return grey_values(raw, config.augmentation, generator), target, known
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """Linear warm-up, then a cosine to 1 % of the peak."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return config.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * min(done, 1.0))) / 2)
+
+
+class Training:
+    """A training in progress; ``run`` goes on from the last checkpoint.
+
+    Parameters
+    ----------
+    volumes
+        What to learn from.
+    config
+        Its parameters.
+    checkpoint
+        File of the resumable state; written atomically.
+    device
+        A torch device name.
+    start
+        Weights to start from when there is no checkpoint (fine-tuning).
+    """
+
+    def __init__(
+        self,
+        volumes: Sequence[TrainingVolume],
+        config: TrainingConfig,
+        checkpoint: Path,
+        device: str = "cpu",
+        start: dict[str, Tensor] | None = None,
+    ) -> None:
+        if not volumes:
+            raise ConfigError("nothing to train on: the list of volumes is empty")
+        self.volumes, self.config, self.checkpoint, self.device = (
+            volumes,
+            config,
+            checkpoint,
+            device,
+        )
+        torch.manual_seed(config.seed)
+        self.network = self._network()
+        if start is not None:
+            self.network.load_state_dict(start)
+        self.average = self._network()
+        self.average.load_state_dict(self.network.state_dict())
+        self.optimizer = torch.optim.AdamW(
+            self.network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.step = 0
+        if checkpoint.exists():
+            self._load()
+
+    def run(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Progress]:
+        """Train, yielding after every step; checkpoint now and then and when ``stop()``."""
+        loss_of = LOSSES[self.config.loss]
+        while self.step < self.config.steps:
+            loss = self._one_step(loss_of)
+            self.step += 1
+            ended = stop()
+            if (
+                self.step % self.config.checkpoint_steps == 0
+                or self.step == self.config.steps
+                or ended
+            ):
+                self._save()
+            yield Progress(
+                self.step, self.config.steps, loss, learning_rate(self.step - 1, self.config)
+            )
+            if ended:
+                return
+
+    def _one_step(self, loss_of: Callable[..., Tensor]) -> float:
+        raw, target, known = (t.to(self.device) for t in draw(self.volumes, self.config, self.step))
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.step, self.config)
+        torch.manual_seed(int(generator_of(self.config.seed, self.step).initial_seed()))
+        self.network.train()
+        with autocast(self.device, "auto"):
+            logits = self.network(raw.to(memory_format=torch.channels_last))
+        loss = loss_of(logits, target, known, self.config.boundary_weight)
+        if not torch.isfinite(loss):
+            raise ModelError(
+                f"the loss became {float(loss)} at step {self.step}; lower learning_rate"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.config.gradient_norm)
+        self.optimizer.step()
+        self._update_average()
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.average_decay, (1 + self.step) / (10 + self.step))
+        for kept, new in zip(
+            self.average.state_dict().values(), self.network.state_dict().values(), strict=True
+        ):
+            if kept.dtype.is_floating_point:
+                kept.lerp_(new, 1 - decay)
+            else:
+                kept.copy_(new)
+
+    def _network(self) -> nn.Module:
+        network = NETWORKS[self.config.network.architecture](self.config.network.model_dump())
+        return network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _save(self) -> None:
+        state: dict[str, Any] = {
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "config": self.config.model_dump_json(),
+        }
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.checkpoint.with_suffix(".partial")
+        torch.save(state, temporary)
+        os.replace(temporary, self.checkpoint)
+
+    def _load(self) -> None:
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        except Exception as error:
+            raise ModelError(
+                f"{self.checkpoint}: not a readable checkpoint ({type(error).__name__}); remove it "
+                "to start anew"
+            ) from error
+        if TrainingConfig.model_validate_json(state["config"]) != self.config:
+            raise ConfigError(
+                f"{self.checkpoint} was made with another configuration; give another output "
+                "folder or remove it"
+            )
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])

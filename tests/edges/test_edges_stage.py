@@ -1,0 +1,92 @@
+"""The edges stage, with and without a forest."""
+
+import numpy as np
+import pytest
+
+from pipeline.contract import Resources, VolumeInfo
+from pipeline.edges import STAGE
+from pipeline.edges.stage import EdgesConfig
+from pipeline.errors import ConfigError, InputError, ModelError
+from pipeline.features.channels import FeaturesConfig
+from pipeline.features.stage import edge_names
+from pipeline.forests import fit_forest, load_forest, predict, save_forest
+from pipeline.grid import whole
+
+FLAT = VolumeInfo((30, 512, 512), (50.0, 4.0, 4.0), "uint8")
+CUBIC = VolumeInfo((30, 512, 512), (8.0, 8.0, 8.0), "uint8")
+NAMES = ["length", "boundary/mean"]
+FEATURES = np.array([[3, 0.25], [500, 1], [7, 0]], np.float32)
+
+
+def run(config, models=None, features=FEATURES, names=NAMES):
+    inputs = {
+        "edges": {"features": features},
+        "attributes": {"edges/features": {"names": names, "units": [""] * len(names)}},
+    }
+    resources = Resources(FLAT, models or {})
+    return STAGE.compute(whole(FLAT.shape), inputs, config, resources)["edges"]["p_cut"]
+
+
+@pytest.fixture
+def forest_file(tmp_path):
+    rng = np.random.default_rng(0)
+    features = rng.random((200, 2)).astype(np.float32)
+    forest, _ = fit_forest(
+        features, features[:, 1] > 0.5, NAMES, trees=5, max_depth=3, min_leaf=2, seed=0, threads=1
+    )
+    save_forest(tmp_path / "edges.safetensors", forest)
+    return tmp_path / "edges.safetensors"
+
+
+def test_without_a_forest_the_boundary_mean_is_the_probability():
+    p_cut = run(EdgesConfig(forest="none"))
+    assert p_cut.dtype == np.float32
+    assert p_cut.tolist() == [0.25, 1.0, 0.0]
+    assert STAGE.opens(EdgesConfig(forest="none"), "cpu") == {}
+    assert STAGE.files(EdgesConfig(forest="none")) == []
+
+
+def test_the_default_boundary_feature_is_one_that_the_features_stage_writes():
+    assert EdgesConfig().boundary_feature in edge_names(FeaturesConfig())
+
+
+def test_with_a_forest_the_forest_decides(forest_file):
+    config = EdgesConfig(forest=str(forest_file))
+    p_cut = run(config, STAGE.opens(config, "cpu"))
+    np.testing.assert_array_equal(p_cut, predict(load_forest(forest_file), FEATURES, NAMES))
+    assert p_cut[1] > 0.75
+    assert p_cut[2] < 0.25
+    assert STAGE.files(config) == [str(forest_file)]
+
+
+def test_a_forest_on_other_features_is_refused(forest_file):
+    config = EdgesConfig(forest=str(forest_file))
+    with pytest.raises(ModelError, match=r"missing: length; unexpected: contact"):
+        run(config, STAGE.opens(config, "cpu"), names=["contact", "boundary/mean"])
+
+
+def test_a_missing_boundary_feature_is_named():
+    with pytest.raises(ConfigError, match=r"boundary/median.*length, boundary/mean"):
+        run(EdgesConfig(forest="none", boundary_feature="boundary/median"))
+
+
+def test_a_feature_beyond_0_1_is_no_probability():
+    with pytest.raises(InputError, match=r"length lies outside 0\.\.1"):
+        run(EdgesConfig(forest="none", boundary_feature="length"))
+
+
+def test_a_volume_without_edges_works():
+    assert run(EdgesConfig(forest="none"), features=np.zeros((0, 2), np.float32)).shape == (0,)
+
+
+@pytest.mark.parametrize(("volume", "name"), [(FLAT, "anisotropic"), (CUBIC, "isotropic")])
+def test_auto_takes_the_forest_for_the_anisotropy(volume, name):
+    assert EdgesConfig().resolved(volume).forest == f"edges-{name}"
+    assert EdgesConfig(forest="none").resolved(volume).forest == "none"
+
+
+def test_an_unknown_forest_is_an_error_before_anything_runs():
+    with pytest.raises(ModelError, match="no-such-forest"):
+        STAGE.opens(EdgesConfig(forest="no-such-forest"), "cpu")
+    with pytest.raises(ModelError, match="no-such-forest"):
+        STAGE.files(EdgesConfig(forest="no-such-forest"))

@@ -1,0 +1,45 @@
+"""Peak memory of a process tree, sampled while something runs."""
+
+from __future__ import annotations
+
+import threading
+
+import psutil
+
+SECONDS = 0.5
+
+
+def tree_bytes() -> int:
+    """Memory of this process and its children; shared pages count once where that is known."""
+    total = 0
+    process = psutil.Process()
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            info = one.memory_full_info()
+        except psutil.Error:
+            continue
+        total += getattr(info, "pss", info.rss)
+    return total
+
+
+class PeakMemory:
+    """Context that samples ``tree_bytes``; ``bytes`` is the largest value seen."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self.bytes = tree_bytes()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.bytes = max(self.bytes, tree_bytes())
+
+    def _sample(self) -> None:
+        while not self._stop.wait(SECONDS):
+            self.bytes = max(self.bytes, tree_bytes())

@@ -1,0 +1,161 @@
+"""What people look at after a run: pictures and scores; and synthetic stacks to try."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from pipeline.contract import Box, Triple
+from pipeline.errors import ConfigError, InputError
+from pipeline.evaluation.isbi import TruthKind
+from pipeline.evaluation.markdown import as_markdown
+from pipeline.evaluation.scores import as_json, evaluate_labels, evaluate_map
+from pipeline.store import open_labels, read_labels, read_map
+from pipeline.store.importers import IMPORTERS
+from pipeline.views.pictures import save_pictures
+from workflows.reconstruct import Run
+
+LARGEST_3D = 1 << 27
+"""Voxels of the pyramid level that the 3D picture is made of, at most."""
+
+
+def draw_pictures(run: Run, truth: Path | None = None) -> Path:
+    """PNGs of the middle section, of a cut across the sections, and of neurons in 3D.
+
+    Parameters
+    ----------
+    run
+        A finished reconstruction.
+    truth
+        Labels to show beside, of the same shape as the volume or of the uncut one.
+
+    Returns
+    -------
+    folder
+        ``<output without .zarr>.pictures``.
+    """
+    depth, height, width = run.volume.shape
+    z, y = depth // 2, height // 2
+    section = Box((z, 0, 0), (z + 1, height, width))
+    cut = Box((0, y, 0), (depth, y + 1, width))
+    planes = {}
+    for name, box in (("section", section), ("cut", cut)):
+        planes[name] = {"raw": run.volume.read(box).reshape(_plane(box.shape))}
+        for array in ("boundaries", "superpixels", "neurons"):
+            planes[name][array] = run.output.read(array, box).reshape(_plane(box.shape))
+        if truth is not None:
+            labels = read_labels(truth, _truth_roi(truth, box, run))
+            planes[name]["truth"] = labels.reshape(_plane(box.shape))
+    folder = run.output.path.with_name(f"{run.output.path.name.removesuffix('.zarr')}.pictures")
+    neurons = None
+    if depth * height * width <= LARGEST_3D:
+        neurons = run.output.read("neurons", Box((0, 0, 0), run.volume.shape))
+    save_pictures(
+        folder,
+        section=planes["section"],
+        z=z,
+        voxel_size_nm=run.volume.voxel_size_nm,
+        cut=planes["cut"] if depth > 1 else None,
+        neurons=neurons,
+    )
+    return folder
+
+
+def _plane(shape: Triple) -> tuple[int, int]:
+    z, y, x = shape
+    return (y, x) if z == 1 else (z, x)
+
+
+def _truth_roi(truth: Path, box: Box, run: Run) -> Box:
+    """The box in the truth, which may cover the run's region or the whole volume."""
+    roi = run.source.roi
+    shape = open_labels(truth).labels.shape
+    if shape == run.volume.shape or roi is None:
+        if shape != run.volume.shape:
+            raise InputError(f"{truth}: shape {shape} is not the volume's {run.volume.shape}")
+        return box
+    begin, end = (
+        tuple(o + c for o, c in zip(roi.begin, corner, strict=True))
+        for corner in (box.begin, box.end)
+    )
+    return Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
+
+
+def print_scores(
+    prediction: Path,
+    truth: Path,
+    json_file: Path | None = None,
+    sections: str | None = None,
+    truth_kind: Literal["auto", "labels", "mask"] = "auto",
+    score_map: bool = False,
+) -> None:
+    """Print the scores as a table; on request write all of them as JSON.
+
+    Parameters
+    ----------
+    prediction, truth
+        Output store, array inside a store, or TIFF.
+    json_file
+        Gets every score, by section too.
+    sections
+        ``z0:z1``, applied to both.
+    truth_kind
+        Labels of neurons, or a mask whose 0 is membrane; ``auto``: mask if it has but one
+        value beside 0.
+    score_map
+        Score the boundary map of ``prediction`` instead of its neurons.
+    """
+    true = _cut(open_labels(truth).labels, sections)
+    kind: TruthKind = _kind(true) if truth_kind == "auto" else truth_kind
+    if score_map:
+        scores: Any = evaluate_map(_cut(read_map(prediction), sections), true, truth_kind=kind)
+    else:
+        labels = open_labels(prediction)
+        scores = evaluate_labels(
+            _cut(labels.labels, sections),
+            true,
+            truth_kind=kind,
+            voxel_size_nm=labels.voxel_size_nm,
+        )
+    print(as_markdown(scores), end="")
+    if json_file is not None:
+        json_file.write_text(as_json(scores) + "\n")
+
+
+def _kind(truth: NDArray[Any]) -> TruthKind:
+    values = np.unique(truth)
+    return "mask" if np.count_nonzero(values) <= 1 else "labels"
+
+
+def _cut(stack: NDArray[Any], sections: str | None) -> NDArray[Any]:
+    if sections is None:
+        return stack
+    try:
+        begin, end = (int(n) for n in sections.split(":"))
+    except ValueError:
+        raise ConfigError(f"--sections {sections!r}: give z0:z1") from None
+    if not 0 <= begin < end <= len(stack):
+        raise ConfigError(f"--sections {sections!r}: there are sections 0:{len(stack)}")
+    return stack[begin:end]
+
+
+def write_synthetic(
+    folder: Path,
+    raw: NDArray[np.uint8],
+    neurons: NDArray[np.uint64],
+    voxel_size_nm: tuple[float, float, float],
+) -> tuple[Path, Path]:
+    """``volume.zarr`` and ``truth.tif`` of a synthetic stack, which must not exist yet."""
+    volume, truth, stack = folder / "volume.zarr", folder / "truth.tif", folder / "raw.tif"
+    if truth.exists() or volume.exists():
+        raise InputError(f"{folder} holds a stack already; give another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib"}
+    tifffile.imwrite(stack, raw, **options)
+    tifffile.imwrite(truth, neurons.astype(np.uint16), **options)
+    IMPORTERS[".tif"](stack, volume, voxel_size_nm=voxel_size_nm)
+    return volume, truth

@@ -1,0 +1,34 @@
+"""YAML files checked against a pydantic model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from pipeline.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_yaml(path: Path, model: type[Model]) -> Model:
+    """A YAML file as a checked model.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not YAML, or a key or value is wrong; names it.
+    """
+    if not path.is_file():
+        raise ConfigError(f"{path}: no such configuration file")
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text()))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: broken YAML ({' '.join(str(error).split())})") from error
+    except ValidationError as error:
+        items = (
+            f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
+        )
+        raise ConfigError(f"{path}: {'; '.join(items)}") from error
