@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -91,8 +92,8 @@ def _known(location: Sequence[str]) -> list[str]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: broken YAML ({' '.join(str(error).split())})") from error
     if values is None:
         return {}
@@ -100,7 +101,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: expected sections such as 'multicut:', found {type(values).__name__}"
         )
-    return values
+    return {name: {} if section is None else section for name, section in values.items()}
 
 
 def _set(values: dict[str, Any], override: str) -> None:
@@ -112,7 +113,7 @@ def _set(values: dict[str, Any], override: str) -> None:
         )
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--set {override!r}: the value is not YAML") from error
     inner = values.setdefault(section, {})
     if not isinstance(inner, dict):
@@ -130,7 +131,7 @@ def as_yaml(config: PipelineSections, *, sentences: bool = False) -> str:
             if sentences:
                 lines.append(f"  # {_sentence(info)}")
             value = section.model_dump(mode="json")[name]
-            text = yaml.safe_dump(value, default_flow_style=True, width=1000).strip()
+            text = yaml.safe_dump(value, default_flow_style=True, width=math.inf).strip()
             lines.append(f"  {name}: {text.removesuffix('...').strip()}")
         if not type(section).model_fields:
             lines[-1] += " {}"

@@ -22,6 +22,7 @@ from pipeline.contract import (
     StageConfig,
     Table,
     TableSpec,
+    Triple,
 )
 from pipeline.errors import InputError
 
@@ -84,39 +85,91 @@ def value_of(bin_index: int, dtype: str) -> float:
 def percentiles_of_counts(
     counts: NDArray[np.uint64], dtype: str, config: IntensityConfig
 ) -> tuple[float, float]:
-    """Grey values that become 0 and 1; a constant volume is an ``InputError``."""
+    """Grey values that become 0 and 1.
+
+    Parameters
+    ----------
+    counts
+        (65536,) voxels per bin, see ``bins_of``.
+    dtype
+        Of the volume: ``uint8``, ``uint16`` or ``float32``.
+    config
+        The percentiles. Where they fall together the whole range is taken.
+
+    Returns
+    -------
+    low, high
+        ``low < high``.
+
+    Raises
+    ------
+    InputError
+        If there is no voxel, all voxels fall into one bin, or the range is infinite.
+    """
     used = np.flatnonzero(counts)
-    if len(used) < 2:
-        value = value_of(int(used[0]), dtype) if len(used) else 0
-        raise InputError(f"the volume is constant: every voxel is {value:g}; nothing to segment")
+    if len(used) == 0:
+        raise InputError("the volume has no voxels; nothing to segment")
+    if len(used) == 1:
+        about = "about " if dtype == "float32" else ""
+        value = value_of(int(used[0]), dtype)
+        raise InputError(
+            f"the volume is constant: every voxel is {about}{value:g}; nothing to segment"
+        )
     cumulative = np.cumsum(counts)
     total = int(cumulative[-1])
     low, high = (
         int(np.searchsorted(cumulative, total * percentile / 100))
         for percentile in (config.low_percentile, config.high_percentile)
     )
-    high = min(high, int(used[-1]))
+    low, high = max(low, int(used[0])), min(high, int(used[-1]))
     if low >= high:
         low, high = int(used[0]), int(used[-1])
-    return value_of(low, dtype), value_of(high, dtype)
+    bounds = value_of(low, dtype), value_of(high, dtype)
+    if bounds[1] - bounds[0] > np.finfo(np.float32).max:
+        raise InputError(
+            f"the grey values reach from {bounds[0]:g} to {bounds[1]:g}, too far for float32; "
+            "rescale them first"
+        )
+    return bounds
 
 
 def percentiles(raw: NDArray[Any], config: IntensityConfig) -> tuple[float, float]:
-    """Grey values of an array that become 0 and 1."""
-    counts = np.bincount(bins_of(raw).ravel(), minlength=BINS).astype(np.uint64)
-    return percentiles_of_counts(counts, raw.dtype.name, config)
+    """Grey values of an array that become 0 and 1; errors as ``percentiles_of_counts``."""
+    return percentiles_of_counts(histogram(raw, (0, 0, 0)), raw.dtype.name, config)
 
 
-def compute(block: Block, inputs: Inputs, config: IntensityConfig, resources: Resources) -> Outputs:
-    """Histogram of one block."""
-    raw = inputs["raw"][block.inner]
+def histogram(raw: NDArray[Any], begin: Triple) -> NDArray[np.uint64]:
+    """Voxels per bin of a part of the volume.
+
+    Parameters
+    ----------
+    raw
+        (Z, Y, X) uint8, uint16 or float32.
+    begin
+        Its first voxel in the volume, for the message.
+
+    Returns
+    -------
+    counts
+        (65536,) uint64.
+
+    Raises
+    ------
+    InputError
+        If a grey value is NaN or infinite; names the first such voxel.
+    """
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
-        where = np.argwhere(~np.isfinite(raw))[0] + np.array(block.write.begin)
+        where = np.argwhere(~np.isfinite(raw))[0] + np.array(begin)
         raise InputError(
             f"the volume holds NaN or infinite values, e.g. at z y x = {where.tolist()}; "
             "replace them first (for example by 0)"
         )
-    counts = np.bincount(bins_of(raw).ravel(), minlength=BINS).astype(np.uint64)
+    return np.bincount(bins_of(raw).ravel(), minlength=BINS).astype(np.uint64)
+
+
+def compute(block: Block, inputs: Inputs, config: IntensityConfig, resources: Resources) -> Outputs:
+    """Histogram of one block."""
+    counts = histogram(inputs["raw"][block.inner], block.write.begin)
     return {"intensity": {"counts": counts[None]}}
 
 

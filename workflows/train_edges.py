@@ -38,9 +38,9 @@ class ForestConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    trees: int = Field(100, ge=1, le=2000, description="Number of trees.")
+    trees: int = Field(60, ge=1, le=2000, description="Number of trees.")
     max_depth: int = Field(12, ge=1, le=32, description="Depth of a tree.")
-    min_leaf: int = Field(8, ge=1, description="Edges that a leaf holds at least.")
+    min_leaf: int = Field(20, ge=1, description="Edges that a leaf holds at least.")
     max_rows: int = Field(400_000, ge=100, description="Edges learned from; more are drawn from.")
 
 
@@ -120,7 +120,7 @@ def train_edges(
     }
     features = [p.edges["features"] for p in parts]
     targets = [targets_of(p, p.edges["uv"]) for p in parts]
-    first, p_cut, report = _fit(features, targets, names, config.edges, config.seed, metadata)
+    first, p_cut, report = fit(features, targets, names, config.edges, config.seed, metadata)
     lifted_features, lifted_targets = [], []
     problem_names: Sequence[str] = ()
     resolved: Any = parse_config(config.pipeline, config.name).section("lifted")
@@ -132,7 +132,7 @@ def train_edges(
         problem_names = problem.names
         lifted_features.append(problem.features)
         lifted_targets.append(targets_of(part, problem.uv))
-    second, _, lifted_report = _fit(
+    second, _, lifted_report = fit(
         lifted_features, lifted_targets, problem_names, config.lifted, config.seed + 1, metadata
     )
     output.mkdir(parents=True, exist_ok=True)
@@ -182,7 +182,7 @@ def targets_of(part: Part, uv: NDArray[np.uint64]) -> tuple[NDArray[np.uint8], N
     return edge_targets(uv, shares)
 
 
-def _fit(
+def fit(
     features: Sequence[NDArray[np.float32]],
     targets: Sequence[tuple[NDArray[np.uint8], NDArray[np.bool_]]],
     names: Sequence[str],

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.errors import InputError
-from pipeline.normalisation import IntensityConfig, percentiles
+from pipeline.normalisation import IntensityConfig, normalise, percentiles
 from pipeline.training.loop import TrainingVolume
 from pipeline.training.targets import from_labels, from_mask
+
+GREY_DTYPES = ("uint8", "uint16", "float32")
 
 
 class AnnotatedVolume(BaseModel):
@@ -59,6 +61,12 @@ class AnnotatedVolume(BaseModel):
         if self.region is None:
             return stack[begin:end]
         top, bottom, left, right = self.region
+        _, height, width = stack.shape
+        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
+            raise InputError(
+                f"{self.name}: region {list(self.region)} does not lie inside {height} x {width} "
+                "pixels"
+            )
         return stack[begin:end, top:bottom, left:right]
 
     def half(self, fold: int) -> AnnotatedVolume:
@@ -76,26 +84,45 @@ def read_tiff(path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: no such file")
     try:
         array: NDArray[Any] = tifffile.imread(path)
-    except (tifffile.TiffFileError, ValueError, OSError) as error:
+    except Exception as error:  # damaged TIFFs make the decoders raise anything
         raise InputError(f"{path}: not a readable TIFF ({error})") from error
     if array.ndim != 3:
         raise InputError(f"{path}: has {array.ndim} dimensions, a stack (z, y, x) has 3")
     return array
 
 
-def load(volume: AnnotatedVolume, data: Path) -> TrainingVolume:
-    """Raw data normalised over the whole stack, and the target, of the chosen sections."""
-    raw = read_tiff(data / volume.raw)
-    truth = read_tiff(data / volume.truth)
-    raw, truth = volume.cut(raw), volume.cut(truth)
+def read_pair(volume: AnnotatedVolume, data: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Raw data and ground truth of the chosen sections and region.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be read, the grey values have a dtype that the pipeline does not
+        take, or the shapes differ.
+    """
+    raw, truth = (volume.cut(read_tiff(data / path)) for path in (volume.raw, volume.truth))
+    if raw.dtype.name not in GREY_DTYPES:
+        raise InputError(
+            f"{data / volume.raw}: has dtype {raw.dtype.name}; convert it to one of "
+            f"{', '.join(GREY_DTYPES)}"
+        )
     if raw.shape != truth.shape:
         raise InputError(f"{volume.name}: raw is {raw.shape}, ground truth is {truth.shape}")
+    return raw, truth
+
+
+def load(volume: AnnotatedVolume, data: Path) -> TrainingVolume:
+    """Raw data, normalised over the chosen sections, and the target."""
+    raw, truth = read_pair(volume, data)
     if volume.truth_kind == "labels":
         target = from_labels(
             truth, isotropic=volume.isotropic, zero_is_boundary=volume.zero_is_boundary
         )
     else:
         target = from_mask(truth, membrane_is_zero=volume.truth_kind == "cells")
-    low, high = percentiles(raw, IntensityConfig())
-    normal = np.clip((raw.astype(np.float32) - low) / (high - low), 0, 1).astype(np.float32)
+    try:
+        low, high = percentiles(raw, IntensityConfig())
+    except InputError as error:
+        raise InputError(f"{data / volume.raw}: {error}") from error
+    normal = normalise(raw, {"low": np.array([low]), "high": np.array([high])})
     return TrainingVolume(volume.name, normal, target, volume.weight, volume.isotropic)

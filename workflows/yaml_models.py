@@ -24,9 +24,11 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
     if not path.is_file():
         raise ConfigError(f"{path}: no such configuration file")
     try:
-        return model.model_validate(yaml.safe_load(path.read_text()))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: broken YAML ({' '.join(str(error).split())})") from error
+    try:
+        return model.model_validate(values)
     except ValidationError as error:
         items = (
             f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()

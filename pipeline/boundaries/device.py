@@ -16,9 +16,11 @@ def choose_device(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ResourceError(f"device {name!r}: torch sees no CUDA device here; use --device cpu")
     try:
-        torch.device(name)
+        index = torch.device(name).index or 0
     except RuntimeError as error:
         raise ResourceError(f"device {name!r} is unknown; use auto, cpu or cuda") from error
+    if name.startswith("cuda") and index >= torch.cuda.device_count():
+        raise ResourceError(f"device {name!r}: there are only {torch.cuda.device_count()}")
     return name
 
 

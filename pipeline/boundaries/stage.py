@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from pipeline.packaged import model_path
 SECTION_TILE: Triple = (1, 512, 512)
 CUBE_TILE: Triple = (128, 256, 256)
 ISOTROPIC_BELOW = 1.5
+Side = Annotated[int, Field(ge=1, le=8192)]
 
 
 class BoundariesConfig(StageConfig):
@@ -52,7 +53,7 @@ class BoundariesConfig(StageConfig):
     combine_planes: Literal["mean", "max"] = Field(
         "mean", description="How the maps of the three planes are combined."
     )
-    tile: Literal["auto"] | tuple[int, int, int] = Field(
+    tile: Literal["auto"] | tuple[Side, Side, Side] = Field(
         "auto", description="Voxels z, y, x that one tile predicts; tiles lie on a global grid."
     )
     batch: int = Field(1, ge=1, le=256, description="Sections predicted at a time.")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from pipeline.cli import evaluate, importing, run, show_config, status, synth, train
+from pipeline.cli import demo, evaluate, importing, run, show_config, status, synth, train
 from pipeline.errors import PipelineError
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("demo")(demo.demo)
 app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("evaluate")(evaluate.evaluate)

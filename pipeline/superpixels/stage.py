@@ -52,7 +52,7 @@ def compute(
     """
     boundaries = inputs["boundaries"]
     geometry = Geometry.of(config, resources.volume)
-    exact = _exact_box(block, geometry.margin)
+    exact = exact_box(block, geometry.margin)
     ids = flat_index(block)[exact.within(block.read)] + np.uint64(1)
     if geometry.flat:
         sections = range(block.write.begin[0], block.write.end[0])
@@ -74,7 +74,7 @@ def compute(
     return {"superpixels": fragments[block.write.within(exact)].copy()}
 
 
-def _exact_box(block: Block, margin: Triple) -> Box:
+def exact_box(block: Block, margin: Triple) -> Box:
     """The part of ``block.read`` whose heights are those of the whole volume."""
     begin = [b + m if b else 0 for b, m in zip(block.read.begin, margin, strict=True)]
     end = [

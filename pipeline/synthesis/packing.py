@@ -41,7 +41,7 @@ class TubesConfig(StageConfig):
         description="Standard deviation of the natural logarithm of the radius.",
     )
     largest_radius_nm: float = Field(
-        default=330.0, gt=1, description="Radii are clipped here, in nanometres."
+        default=260.0, gt=1, description="Radii are clipped here, in nanometres."
     )
     smallest_radius_nm: float = Field(
         default=34.0, gt=1, description="Radii are clipped here, in nanometres."

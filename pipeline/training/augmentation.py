@@ -7,6 +7,7 @@ is interpolated once.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 
+Magnification = Annotated[float, Field(gt=0, le=100)]
+
+
 class AugmentationConfig(BaseModel):
     """How far crops are changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    scale: tuple[float, float] = Field(
+    scale: tuple[Magnification, Magnification] = Field(
         (0.75, 1.35), description="Range of the magnification of the source pixels."
     )
     rotation_degrees: float = Field(
@@ -35,7 +39,7 @@ class AugmentationConfig(BaseModel):
     brightness: float = Field(0.15, ge=0, lt=1, description="Largest shift of grey values.")
     gamma: float = Field(0.4, ge=0, lt=2, description="Largest |log2| of the gamma exponent.")
     noise: float = Field(0.06, ge=0, lt=1, description="Largest standard deviation of the noise.")
-    blur_sigma: float = Field(1.2, ge=0, description="Largest Gaussian blur, in pixels.")
+    blur_sigma: float = Field(1.2, ge=0, le=10, description="Largest Gaussian blur, in pixels.")
     defect_probability: float = Field(
         0.1, ge=0, le=1, description="Chance of a fold or stain: a dark or bright smooth stripe."
     )
@@ -85,7 +89,9 @@ def _inside(centre: float, reach: float, length: int) -> float:
 
 
 def warp(raw: Tensor, target: Tensor, known: Tensor, grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Raw (bilinear), target (bilinear, so soft) and known (nearest) of one crop.
+    """Raw, target (soft now) and known of one crop, bilinear.
+
+    A pixel stays known only where nothing unknown took part in it.
 
     Parameters
     ----------

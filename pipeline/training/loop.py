@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from pipeline.boundaries.device import autocast
@@ -168,7 +168,7 @@ class Training:
         torch.manual_seed(config.seed)
         self.network = self._network()
         if start is not None:
-            self.network.load_state_dict(start)
+            self._start_from(start)
         self.average = self._network()
         self.average.load_state_dict(self.network.state_dict())
         self.optimizer = torch.optim.AdamW(
@@ -245,20 +245,42 @@ class Training:
         torch.save(state, temporary)
         os.replace(temporary, self.checkpoint)
 
+    def _start_from(self, weights: dict[str, Tensor]) -> None:
+        try:
+            self.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ModelError(
+                "the network to start from has another shape than training.network "
+                f"({' '.join(str(error).split())[:200]})"
+            ) from error
+
     def _load(self) -> None:
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except Exception as error:
-            raise ModelError(
-                f"{self.checkpoint}: not a readable checkpoint ({type(error).__name__}); remove it "
-                "to start anew"
-            ) from error
-        if TrainingConfig.model_validate_json(state["config"]) != self.config:
+            written, step = str(state["config"]), int(state["step"])
+        except Exception as error:  # whatever a damaged file makes torch raise
+            raise self._damaged(error) from error
+        if not self._is_ours(written):
             raise ConfigError(
                 f"{self.checkpoint} was made with another configuration; give another output "
                 "folder or remove it"
             )
-        self.network.load_state_dict(state["network"])
-        self.average.load_state_dict(state["average"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step = int(state["step"])
+        try:
+            self.network.load_state_dict(state["network"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except Exception as error:
+            raise self._damaged(error) from error
+        self.step = step
+
+    def _is_ours(self, written: str) -> bool:
+        try:
+            return TrainingConfig.model_validate_json(written) == self.config
+        except ValidationError:
+            return False
+
+    def _damaged(self, error: Exception) -> ModelError:
+        return ModelError(
+            f"{self.checkpoint}: not a readable checkpoint ({type(error).__name__}); remove it "
+            "to start anew"
+        )

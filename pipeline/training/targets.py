@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 IGNORE = 255
 """Target value of pixels that teach nothing."""
@@ -43,7 +42,8 @@ def from_labels(
     isotropic
         Also mark differences along z; in flat sections they are not visible as lines.
     zero_is_boundary
-        Whether 0 is boundary (thick membranes between labels) or unknown.
+        Whether 0 is boundary (thick membranes between labels) or unknown: then only its
+        outermost voxels, next to a label, are boundary and all others are ignored.
 
     Returns
     -------
@@ -59,9 +59,5 @@ def from_labels(
         target[tuple(low)] |= differ
         target[tuple(high)] |= differ
     zero = labels == 0
-    if zero_is_boundary:
-        target[zero] = 1
-    else:
-        wide = ndimage.binary_erosion(zero, np.ones((1, 3, 3), bool))
-        target[wide] = IGNORE
+    target[zero & (target == 0)] = 1 if zero_is_boundary else IGNORE
     return target

@@ -36,6 +36,7 @@ def save_pictures(
     voxel_size_nm: tuple[float, float, float],
     cut: Mapping[str, NDArray[Any]] | None = None,
     neurons: NDArray[Any] | None = None,
+    neurons_voxel_size_nm: tuple[float, float, float] | None = None,
 ) -> list[Path]:
     """Write ``raw.png``, ``boundaries.png`` ... and ``overview.png`` of a section.
 
@@ -53,8 +54,9 @@ def save_pictures(
     cut
         The same names, each (Z, X): a plane across the sections, for ``overview_xz.png``.
     neurons
-        (Z, Y, X) ids for ``neurons_3d.png``; may be a coarser level of the pyramid, it is taken
-        to span the same depth and sections as its own voxels of ``voxel_size_nm`` do.
+        (Z, Y, X) ids for ``neurons_3d.png``; a coarse level of the pyramid is enough.
+    neurons_voxel_size_nm
+        zyx voxel size of ``neurons``; ``None`` takes ``voxel_size_nm``.
 
     Returns
     -------
@@ -81,7 +83,8 @@ def save_pictures(
         )
         paths.append(save_figure(folder / "overview_xz.png", page))
     if neurons is not None:
-        paths.append(save_figure(folder / "neurons_3d.png", neurons_figure(neurons, voxel_size_nm)))
+        page = neurons_figure(neurons, neurons_voxel_size_nm or voxel_size_nm)
+        paths.append(save_figure(folder / "neurons_3d.png", page))
     return paths
 
 

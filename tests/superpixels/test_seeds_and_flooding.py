@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from pipeline.contract import Box, Halo, Resources, VolumeInfo
+from pipeline.grid import block_at
+from pipeline.superpixels import STAGE
 from pipeline.superpixels.flooding import absorb_small, flood, heights
+from pipeline.superpixels.geometry import Geometry, SuperpixelsConfig
 from pipeline.superpixels.seeds import LEVELS_PER_VOXEL, distance_levels, find_seeds
+from pipeline.superpixels.stage import exact_box
 
 
 def test_distance_levels_are_the_capped_distance_in_in_plane_voxels():
@@ -108,3 +113,22 @@ def test_without_a_larger_label_small_ones_stay():
     labels = np.array([[1, 2]], np.int32)
     result = absorb_small(labels, np.zeros((1, 2), np.int64), 9, [(False, False)] * 2)
     assert result.tolist() == [[1, 2]]
+
+
+def test_levels_in_the_exact_box_of_a_block_are_those_of_the_whole():
+    boundary = np.random.default_rng(8).random((3, 90, 90)) < 0.01
+    config = SuperpixelsConfig(distance_cap_voxels=8, sigma_seeds_voxels=1, basin_voxels=5)
+    volume = VolumeInfo(boundary.shape, (40.0, 4.0, 4.0), "uint8")
+    geometry = Geometry.of(config, volume)
+    block = block_at((1, 1, 1), boundary.shape, (1, 30, 30), STAGE.halo(config, Resources(volume)))
+    exact = exact_box(block, geometry.margin)
+    assert exact == Box((1, 25, 25), (2, 65, 65))
+    parameters = (geometry.pitch[1:], geometry.sigma[1:], geometry.cap)
+    whole = distance_levels(boundary[1], *parameters)
+    crop = distance_levels(boundary[block.read.slices][0], *parameters)
+    assert np.array_equal(crop[exact.within(block.read)[1:]], whole[exact.slices[1:]])
+
+
+def test_nothing_is_trimmed_at_the_border_of_the_volume():
+    block = block_at((0, 0, 2), (5, 50, 90), (5, 50, 30), Halo.symmetric(0, 20, 20))
+    assert exact_box(block, (3, 9, 9)) == Box((0, 0, 49), (5, 50, 90))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from pipeline.views import neurons_3d
 from pipeline.views.colours import colours_of
 from pipeline.views.neurons_3d import Surface, large_neurons, render, surface_of
 
@@ -21,6 +23,11 @@ def square(neuron: int, z: float, up: float) -> Surface:
         [np.stack([first + k for k in t], axis=1) for t in ([0, 1, 41], [1, 41, 42])]
     )
     return Surface(neuron, corners, faces, np.tile([up, 0.0, 0.0], (41 * 41, 1)))
+
+
+@pytest.fixture(autouse=True)
+def _small_renderings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neurons_3d, "PIXELS", 200)
 
 
 VIEW = np.array([-20.0, -120.0]), np.array([160.0, 120.0])

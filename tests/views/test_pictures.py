@@ -7,7 +7,7 @@ import pytest
 from matplotlib.image import imread
 
 from pipeline.errors import InputError
-from pipeline.views import neurons_3d, save_pictures
+from pipeline.views import files, neurons_3d, save_pictures
 from pipeline.views.files import save_picture
 from pipeline.views.montage import Panel, bar_length_nm, length_text, montage
 from pipeline.views.pictures import plane_panels
@@ -17,6 +17,7 @@ from pipeline.views.shrinking import shrink_factors, shrink_image, shrink_labels
 @pytest.fixture(autouse=True)
 def _small_renderings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(neurons_3d, "PIXELS", 150)
+    monkeypatch.setattr(files, "DOTS_PER_INCH", 60)
 
 
 VOXEL = (50.0, 4.0, 4.0)
@@ -53,7 +54,7 @@ def test_writes_every_picture_at_its_size(tmp_path: Path) -> None:
     assert names == {path.name for path in (tmp_path / "new").iterdir()}
     for name in plane:
         assert imread(tmp_path / "new" / f"{name}.png").shape[:2] == (30, 44)
-    assert min(imread(tmp_path / "new" / "overview.png").shape[:2]) > 500
+    assert min(imread(tmp_path / "new" / "overview.png").shape[:2]) > 200
 
 
 def test_saved_pixels_are_the_drawn_pixels(tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ subpixel convolutions up again. Widths are parameters; the paper's are larger.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 STRIDE = 8
+Width = Annotated[int, Field(ge=1, le=2048)]
+Units = Annotated[int, Field(ge=1, le=64)]
+Dilation = Annotated[int, Field(ge=1, le=64)]
 
 
 class RCSPCNetConfig(BaseModel):
@@ -23,13 +26,13 @@ class RCSPCNetConfig(BaseModel):
 
     architecture: Literal["rc_spcnet"] = "rc_spcnet"
     stem: int = Field(24, ge=4, le=256, description="Channels at full and half resolution.")
-    widths: tuple[int, int] = Field(
+    widths: tuple[Width, Width] = Field(
         (64, 128), description="Channels at 1/4 and at 1/8 of the resolution."
     )
-    units: tuple[int, int, int, int, int, int] = Field(
+    units: tuple[Units, Units, Units, Units, Units, Units] = Field(
         (2, 2, 1, 1, 1, 1), description="Residual units in each of the six blocks."
     )
-    dilations: tuple[int, int, int, int] = Field(
+    dilations: tuple[Dilation, Dilation, Dilation, Dilation] = Field(
         (2, 4, 4, 2), description="Dilation of blocks 3 to 6, in pixels at 1/8 resolution."
     )
     context_skips: Literal[0, 1, 2] = Field(
