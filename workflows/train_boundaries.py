@@ -27,7 +27,7 @@ class BoundaryTraining(BaseModel):
 
     name: str = Field(description="Name of the model.")
     licence: str = Field(description="Terms under which the weights may be used.")
-    volumes: tuple[AnnotatedVolume, ...] = Field(description="What to learn from.")
+    volumes: tuple[AnnotatedVolume, ...] = Field(min_length=1, description="What to learn from.")
     training: TrainingConfig = Field(TrainingConfig(), description="How to learn.")
 
 

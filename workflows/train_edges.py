@@ -29,7 +29,7 @@ from pipeline.forests import Forest, fit_forest, predict, save_forest
 from pipeline.lifted.problem import compute_lifted_problem
 from workflows.in_memory import reconstruct_array
 from workflows.progress import progress_bar
-from workflows.training_data import AnnotatedVolume, read_tiff
+from workflows.training_data import AnnotatedVolume, read_pair
 from workflows.yaml_models import read_yaml
 
 
@@ -51,7 +51,9 @@ class EdgeTraining(BaseModel):
 
     name: str = Field(description="The forests become edges-<name> and lifted-<name>.")
     licence: str = Field(description="Terms under which the forests may be used.")
-    volumes: tuple[AnnotatedVolume, ...] = Field(description="Labels of neurites, halved along z.")
+    volumes: tuple[AnnotatedVolume, ...] = Field(
+        min_length=1, description="Labels of neurites, halved along z."
+    )
     pipeline: dict[str, Any] = Field(
         default_factory=dict, description="Pipeline parameters, as in a preset."
     )
@@ -160,7 +162,7 @@ def out_of_fold_parts(
 def _part(
     volume: AnnotatedVolume, config: EdgeTraining, data: Path, network: Path, device: str
 ) -> Part:
-    raw, truth = (volume.cut(read_tiff(data / p)) for p in (volume.raw, volume.truth))
+    raw, truth = read_pair(volume, data)
     settings: PipelineSections = parse_config(
         {
             **config.pipeline,

@@ -88,7 +88,7 @@ def read_tiff(path: Path) -> NDArray[Any]:
         raise InputError(f"{path}: not a readable TIFF ({error})") from error
     if array.ndim != 3:
         raise InputError(f"{path}: has {array.ndim} dimensions, a stack (z, y, x) has 3")
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def read_pair(volume: AnnotatedVolume, data: Path) -> tuple[NDArray[Any], NDArray[Any]]:

@@ -8,20 +8,34 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.boundaries.networks import NETWORKS
 from pipeline.errors import ModelError
 
 FORMAT = "neuron-pipeline boundary network 1"
+
+
+class Card(BaseModel):
+    """What a model card must hold; anything else in it is for people."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
+
+    halo_pixels: int = Field(
+        ge=0, le=4096, description="Pixels of context that a tile needs on each side."
+    )
+    stride_pixels: int = Field(
+        ge=1, le=256, description="Sides of the network's input are multiples of this, in pixels."
+    )
 
 
 @dataclass(frozen=True)
@@ -62,10 +76,10 @@ def save_model(
     card
         Anything JSON; must hold ``halo_pixels`` and ``stride_pixels``.
     half
-        Store floating-point weights as float16.
+        Store floating-point weights as float16; a tensor beyond its range stays as it is.
     """
     tensors = {
-        name: (t.half() if half and t.is_floating_point() else t).detach().cpu().contiguous()
+        name: (_halved(t) if half else t).detach().cpu().contiguous()
         for name, t in network.state_dict().items()
     }
     metadata = {"format": FORMAT, "network": json.dumps(shape), "card": json.dumps(card)}
@@ -75,6 +89,11 @@ def save_model(
     os.replace(temporary, path)
 
 
+def _halved(tensor: Tensor) -> Tensor:
+    fits = tensor.is_floating_point() and bool(torch.isfinite(tensor.half()).all())
+    return tensor.half() if fits else tensor
+
+
 def load_model(path: Path, device: str = "cpu") -> BoundaryModel:
     """Read and check a model file.
 
@@ -82,7 +101,7 @@ def load_model(path: Path, device: str = "cpu") -> BoundaryModel:
     ------
     ModelError
         If the file is missing, truncated, not of this format, of an unknown architecture,
-        or its tensors do not fit.
+        its tensors do not fit or are not finite, or the network does not run.
     """
     if not path.is_file():
         raise ModelError(f"{path}: no such model file")
@@ -90,31 +109,61 @@ def load_model(path: Path, device: str = "cpu") -> BoundaryModel:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: damaged model file ({error})") from error
+    except Exception as error:  # damaged files make the library raise anything
+        raise ModelError(f"{path}: damaged model file ({_line(error)})") from error
     if metadata.get("format") != FORMAT:
         raise ModelError(f"{path}: not a boundary network of this program")
     try:
         shape, card = json.loads(metadata["network"]), json.loads(metadata["card"])
-        architecture = shape["architecture"]
-        halo, stride = int(card["halo_pixels"]), int(card["stride_pixels"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{path}: damaged header ({error})") from error
+        architecture = str(shape["architecture"])
+        checked = Card.model_validate(card)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: damaged header ({_line(error)})") from error
     if architecture not in NETWORKS:
         raise ModelError(
             f"{path}: unknown architecture {architecture!r}; known: {', '.join(NETWORKS)}"
         )
-    if not (0 <= halo <= 4096 and 1 <= stride <= 1024):
-        raise ModelError(f"{path}: impossible halo {halo} or stride {stride}")
     try:
-        network = NETWORKS[architecture](shape)
-        network.load_state_dict(
-            {k: t.float() if t.is_floating_point() else t for k, t in tensors.items()}
-        )
-    except (ValidationError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
-        raise ModelError(f"{path}: the weights do not fit {architecture!r} ({first})") from error
-    if not all(bool(torch.isfinite(t).all()) for t in network.state_dict().values()):
-        raise ModelError(f"{path}: the weights hold NaN or infinite values")
+        network = _network(architecture, shape, tensors)
+        _try_out(network, checked.stride_pixels)
+    except (ValidationError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"{path}: the weights do not fit {architecture!r} ({_line(error)})"
+        ) from error
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return BoundaryModel(network.eval(), card, halo, stride)
+    return BoundaryModel(network, card, checked.halo_pixels, checked.stride_pixels)
+
+
+def _network(
+    architecture: str, shape: dict[str, object], tensors: Mapping[str, Tensor]
+) -> nn.Module:
+    """The network with its weights; memory is taken only after names and shapes were compared."""
+    with torch.device("meta"):
+        planned = NETWORKS[architecture](shape).state_dict()
+    if planned.keys() != tensors.keys():
+        name = min(planned.keys() ^ tensors.keys())
+        raise ValueError(f"{name} is {'missing' if name in planned else 'unknown'}")
+    for name, tensor in tensors.items():
+        if tensor.shape != planned[name].shape:
+            raise ValueError(
+                f"{name} has shape {tuple(tensor.shape)}, not {tuple(planned[name].shape)}"
+            )
+        if tensor.is_floating_point() != planned[name].is_floating_point():
+            raise ValueError(f"{name} is of type {tensor.dtype}")
+        if not bool(torch.isfinite(tensor.float()).all()):
+            raise ValueError(f"{name} holds NaN or infinite values")
+    network = NETWORKS[architecture](shape)
+    network.load_state_dict(dict(tensors))
+    return network.eval()
+
+
+@torch.inference_mode()
+def _try_out(network: nn.Module, stride: int) -> None:
+    """Predict the smallest input, so that a wrong stride is found here."""
+    logits = network(torch.zeros(1, 1, stride, stride))
+    if logits.shape != (1, 2, stride, stride):
+        raise ValueError(f"{stride} x {stride} pixels give logits of shape {tuple(logits.shape)}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
