@@ -36,10 +36,17 @@ from workflows.train_edges import (
     targets_of,
 )
 
-GRID = {
-    "beta": (0.4, 0.5, 0.6, 0.7, 0.8),
-    "lifted_weight": (0.0, 0.25, 0.5, 1.0, 2.0),
-    "weight_across": (0.5, 1.0, 2.0),
+GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
+    "anisotropic": {
+        "beta": (0.4, 0.5, 0.6, 0.7),
+        "lifted_weight": (0.0, 0.5, 1.0, 2.0),
+        "weight_across": (0.5, 1.0),
+    },
+    "isotropic": {
+        "beta": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
+        "lifted_weight": (0.0, 0.25, 0.5, 1.0, 2.0),
+        "length_weighting": ("none", "all"),
+    },
 }
 
 
@@ -108,13 +115,14 @@ def thresholds(dataset: Dataset, options: argparse.Namespace) -> dict[str, dict[
 
 
 def multicut(parts: Sequence[Part], config: EdgeTraining) -> dict[str, Any]:
-    """Mean 3D adapted Rand error of every combination of ``GRID``; the best one."""
-    errors: dict[tuple[float, ...], list[float]] = defaultdict(list)
+    """Mean 3D adapted Rand error of every combination of a grid; the best one."""
+    grid = GRIDS[config.name]
+    errors: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for held in range(len(parts)):
         tables = held_out_tables(parts, held, config)
         part = parts[held]
-        for values in itertools.product(*GRID.values()):
-            settings = MulticutConfig(**dict(zip(GRID, values, strict=True)))
+        for values in itertools.product(*grid.values()):
+            settings = MulticutConfig(**dict(zip(grid, values, strict=True)))
             solution = partition(
                 tables["nodes"], tables["edges"], tables["lifted"], settings.resolved(part.volume)
             )
@@ -124,12 +132,12 @@ def multicut(parts: Sequence[Part], config: EdgeTraining) -> dict[str, Any]:
         print(part.name, "done", flush=True)
     order = sorted(errors, key=lambda v: float(np.mean(errors[v])))
     for values in order[:8] + order[-1:]:
-        print(dict(zip(GRID, values, strict=True)), [round(e, 4) for e in errors[values]])
+        print(dict(zip(grid, values, strict=True)), [round(e, 4) for e in errors[values]])
     plain = next(v for v in order if v[1] == 0)
     return {
-        "best": dict(zip(GRID, order[0], strict=True)),
+        "best": dict(zip(grid, order[0], strict=True)),
         "arand": float(np.mean(errors[order[0]])),
-        "best_without_lifted": dict(zip(GRID, plain, strict=True)),
+        "best_without_lifted": dict(zip(grid, plain, strict=True)),
         "arand_without_lifted": float(np.mean(errors[plain])),
     }
 

@@ -125,7 +125,7 @@ def percentiles_of_counts(
     if low >= high:
         low, high = int(used[0]), int(used[-1])
     bounds = value_of(low, dtype), value_of(high, dtype)
-    if bounds[1] - bounds[0] > np.finfo(np.float32).max:
+    if bounds[1] - bounds[0] > float(np.finfo(np.float32).max):
         raise InputError(
             f"the grey values reach from {bounds[0]:g} to {bounds[1]:g}, too far for float32; "
             "rescale them first"

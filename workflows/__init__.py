@@ -1,1 +1,1 @@
-"""."""
+"""How the pipeline is run: blocks, resume, workers, training; not what is computed."""

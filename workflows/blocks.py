@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.contract import Triple, VolumeInfo
-from pipeline.errors import ResourceError
+from pipeline.errors import ConfigError, ResourceError
 
 BYTES_PER_VOXEL = 110
 """Working memory of the hungriest stage (features), measured, for each voxel of a block."""
@@ -43,6 +43,23 @@ def choose_block_shape(volume: VolumeInfo, tile: Triple, memory_bytes: int | Non
             "--set boundaries.tile='[z, y, x]'"
         )
     return shape
+
+
+def check_tile(tile: Triple, block_shape: Triple, volume_shape: Triple) -> None:
+    """Check that blocks are made of whole prediction tiles.
+
+    Raises
+    ------
+    ConfigError
+        If block borders are not tile borders.
+    """
+    for size, block, length in zip(tile, block_shape, volume_shape, strict=True):
+        if block < length and block % size:
+            raise ConfigError(
+                f"boundaries.tile = {list(tile)} does not divide the output's blocks of "
+                f"{list(block_shape)} voxels; give a tile that does, or another --output, or "
+                "--overwrite"
+            )
 
 
 def _needed(shape: Triple) -> int:

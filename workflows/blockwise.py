@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,11 +20,12 @@ import numpy as np
 import torch
 
 from pipeline.config import parse_config
-from pipeline.contract import Outputs, Resources, Stage, Table, Triple, VolumeInfo
+from pipeline.contract import Resources, Stage, Table, Triple, VolumeInfo
 from pipeline.errors import BlockError, PipelineError
 from pipeline.grid import block_at, grid_shape
 from pipeline.registry import STAGES, columns_before, stage
 from pipeline.store import Output, Volume, open_volume
+from workflows.parts import Parts, part_path, save_part
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,10 @@ def opened(job: Job) -> Opened:
     )
 
 
-def whole_tables(work: Opened) -> tuple[dict[str, Table], dict[str, Any]]:
+@lru_cache(maxsize=1)
+def read_tables(job: Job) -> tuple[dict[str, Table], dict[str, Any]]:
     """Tables that a stage reads (columns of earlier stages only), and their attributes."""
+    work = opened(job)
     volumes = {"raw", *(a.name for s in STAGES for a in s.arrays)}
     tables: dict[str, Table] = {}
     attributes: dict[str, Any] = {}
@@ -126,15 +128,15 @@ def whole_tables(work: Opened) -> tuple[dict[str, Table], dict[str, Any]]:
     return tables, attributes
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def forget_opened() -> None:
     """Close what this process holds open; at the start of a run, files may have changed."""
     opened.cache_clear()
-    _cached_tables.cache_clear()
-
-
-@lru_cache(maxsize=1)
-def _cached_tables(job: Job) -> tuple[dict[str, Table], dict[str, Any]]:
-    return whole_tables(opened(job))
+    read_tables.cache_clear()
 
 
 def run_block(job: Job, index: Triple, parts: Path) -> str:
@@ -148,7 +150,7 @@ def run_block(job: Job, index: Triple, parts: Path) -> str:
     work = opened(job)
     halo = work.stage.halo(work.config, work.resources)
     block = block_at(index, job.volume.shape, job.block_shape, halo)
-    tables, attributes = _cached_tables(job)
+    tables, attributes = read_tables(job)
     inputs: dict[str, Any] = {**tables, "attributes": attributes}
     for name in work.stage.reads:
         if name == "raw":
@@ -159,33 +161,8 @@ def run_block(job: Job, index: Triple, parts: Path) -> str:
     for spec in work.stage.arrays:
         work.output.write(spec.name, block.write, outputs[spec.name])
     if work.stage.tables:
-        save_part(parts / f"{block.name}.npz", outputs)
+        save_part(part_path(parts, block.name), outputs)
     return block.name
-
-
-def save_part(path: Path, outputs: Outputs) -> None:
-    """The tables of one block, ``table/column`` -> array, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.partial")
-    columns = {f"{t}/{c}": a for t, table in outputs.items() for c, a in table.items()}
-    with temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **columns)
-    os.replace(temporary, path)
-
-
-def load_part(path: Path) -> Outputs:
-    """What ``save_part`` wrote; a damaged one is an error that names it."""
-    outputs: Outputs = {}
-    try:
-        with np.load(path, allow_pickle=False) as columns:
-            for key in columns.files:
-                table, _, column = key.partition("/")
-                outputs.setdefault(table, {})[column] = columns[key]
-    except Exception as error:
-        raise BlockError(
-            f"{path}: damaged or missing ({error}); remove it and run again"
-        ) from error
-    return outputs
 
 
 class Executor:
@@ -220,6 +197,8 @@ class Executor:
         PipelineError
             If a block fails; the message names the stage and the block.
         """
+        if not indices:
+            return
         if self.workers == 1:
             for index in indices:
                 with _naming(job.stage, index):
@@ -234,7 +213,7 @@ class Executor:
 
         client = self._start()
         waiting = iter(indices)
-        index_of: OrderedDict[str, Triple] = OrderedDict()
+        index_of: dict[str, Triple] = {}
 
         def submit(index: Triple) -> Any:
             future = client.submit(run_block, job, index, parts, pure=False, retries=0)
@@ -289,10 +268,11 @@ class _naming:
             raise BlockError(f"{self.where} failed: {type(error).__name__}: {error}") from error
 
 
-def merged(work: Opened, names: Sequence[str], parts: Path) -> Mapping[str, Table]:
+def merged(job: Job, names: Sequence[str], parts: Path) -> Mapping[str, Table]:
     """Tables of a stage from the parts of its blocks."""
+    work = opened(job)
     assert work.stage.merge is not None
-    tables, _ = whole_tables(work)
-    loaded = [load_part(parts / f"{name}.npz") for name in names]
-    outputs: Mapping[str, Table] = work.stage.merge(loaded, tables, work.config, work.resources)
+    tables, _ = read_tables(job)
+    found = Parts([part_path(parts, name) for name in names])
+    outputs: Mapping[str, Table] = work.stage.merge(found, tables, work.config, work.resources)
     return outputs

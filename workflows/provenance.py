@@ -40,7 +40,7 @@ class Record:
     blocks
         Number of write blocks.
     seconds
-        Wall time, summed over interrupted runs.
+        Wall time, with that of runs that an error or Ctrl-C ended.
     peak_bytes
         Largest resident memory of the process tree seen while it ran.
     """
@@ -53,6 +53,14 @@ class Record:
     peak_bytes: int = 0
     started: str = ""
     ended: str = ""
+
+    def worked(self, seconds: float, peak_bytes: int) -> Record:
+        """With the time and memory of one more run."""
+        return replace(
+            self,
+            seconds=self.seconds + seconds,
+            peak_bytes=max(self.peak_bytes, peak_bytes),
+        )
 
 
 def fingerprint(
@@ -77,10 +85,14 @@ def fingerprint(
     geometry
         Shape and voxel size of the volume.
     """
+    paths = {Path(f) for f in files}
+    values = config.model_dump(mode="json")
     content = {
         "stage": stage.name,
         "version": stage.version,
-        "config": config.model_dump(mode="json"),
+        "config": {
+            k: v for k, v in values.items() if not (isinstance(v, str) and Path(v) in paths)
+        },
         "files": [file_hash(Path(f)) for f in files],
         "inputs": dict(sorted(inputs.items())),
         "geometry": dict(geometry),
@@ -146,23 +158,13 @@ class Ledger:
         if old and old.fingerprint == fingerprint and old.blocks == blocks and not old.finished:
             return old
         self.forget(stage)
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        record = Record(stage, fingerprint, False, blocks, started=now)
+        record = Record(stage, fingerprint, False, blocks, started=_now())
         self.save(record)
         return record
 
-    def finish(self, record: Record, seconds: float, peak_bytes: int) -> None:
+    def finish(self, record: Record) -> None:
         """Note that a stage is complete; its parts are not needed any more."""
-        now = time.strftime("%Y-%m-%dT%H:%M:%S%z")
-        self.save(
-            replace(
-                record,
-                finished=True,
-                ended=now,
-                seconds=record.seconds + seconds,
-                peak_bytes=max(record.peak_bytes, peak_bytes),
-            )
-        )
+        self.save(replace(record, finished=True, ended=_now()))
         shutil.rmtree(self.parts(record.stage), ignore_errors=True)
 
     def forget(self, stage: str) -> None:
@@ -189,6 +191,10 @@ class Ledger:
             file.write(f"process {os.getpid()} on {os.uname().nodename}")
             file.flush()
             yield
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S%z")
 
 
 def _write(path: Path, text: str) -> None:

@@ -17,7 +17,7 @@ from pipeline.evaluation.scores import as_json, evaluate_labels, evaluate_map
 from pipeline.store import open_labels, read_labels, read_map
 from pipeline.store.importers import IMPORTERS
 from pipeline.views.pictures import save_pictures
-from workflows.reconstruct import Run
+from workflows.prepare import Run
 
 LARGEST_3D = 1 << 27
 """Voxels of the pyramid level that the 3D picture is made of, at most."""
@@ -38,6 +38,7 @@ def draw_pictures(run: Run, truth: Path | None = None) -> Path:
     folder
         ``<output without .zarr>.pictures``.
     """
+    true = None if truth is None else read_truth(truth, run.volume.shape, run.source.roi)
     depth, height, width = run.volume.shape
     z, y = depth // 2, height // 2
     section = Box((z, 0, 0), (z + 1, height, width))
@@ -47,9 +48,8 @@ def draw_pictures(run: Run, truth: Path | None = None) -> Path:
         planes[name] = {"raw": run.volume.read(box).reshape(_plane(box.shape))}
         for array in ("boundaries", "superpixels", "neurons"):
             planes[name][array] = run.output.read(array, box).reshape(_plane(box.shape))
-        if truth is not None:
-            labels = read_labels(truth, _truth_roi(truth, box, run))
-            planes[name]["truth"] = labels.reshape(_plane(box.shape))
+        if true is not None:
+            planes[name]["truth"] = true[box.slices].reshape(_plane(box.shape))
     folder = run.output.path.with_name(f"{run.output.path.name.removesuffix('.zarr')}.pictures")
     neurons = None
     if depth * height * width <= LARGEST_3D:
@@ -70,19 +70,35 @@ def _plane(shape: Triple) -> tuple[int, int]:
     return (y, x) if z == 1 else (z, x)
 
 
-def _truth_roi(truth: Path, box: Box, run: Run) -> Box:
-    """The box in the truth, which may cover the run's region or the whole volume."""
-    roi = run.source.roi
-    shape = open_labels(truth).labels.shape
-    if shape == run.volume.shape or roi is None:
-        if shape != run.volume.shape:
-            raise InputError(f"{truth}: shape {shape} is not the volume's {run.volume.shape}")
-        return box
-    begin, end = (
-        tuple(o + c for o, c in zip(roi.begin, corner, strict=True))
-        for corner in (box.begin, box.end)
-    )
-    return Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
+def read_truth(truth: Path, shape: tuple[int, ...], region: Box | None) -> NDArray[Any]:
+    """Labels of a volume, or of the uncut volume that it is a region of.
+
+    Parameters
+    ----------
+    truth
+        Output store, array inside a store, or TIFF.
+    shape
+        Of the volume, zyx.
+    region
+        Of the uncut volume.
+
+    Raises
+    ------
+    InputError
+        If the labels fit neither.
+    """
+    labels = read_labels(truth)
+    if labels.shape == shape:
+        return labels
+    if region is None:
+        raise InputError(f"{truth}: shape {labels.shape} is not the volume's {shape}")
+    cut = labels[region.slices]
+    if cut.shape != shape:
+        raise InputError(
+            f"{truth}: shape {labels.shape} is neither that of the region, {shape}, nor that of "
+            "a volume that holds it"
+        )
+    return cut
 
 
 def print_scores(
@@ -92,6 +108,7 @@ def print_scores(
     sections: str | None = None,
     truth_kind: Literal["auto", "labels", "mask"] = "auto",
     score_map: bool = False,
+    region: Box | None = None,
 ) -> None:
     """Print the scores as a table; on request write all of them as JSON.
 
@@ -108,18 +125,25 @@ def print_scores(
         value beside 0.
     score_map
         Score the boundary map of ``prediction`` instead of its neurons.
+    region
+        Of the truth that ``prediction`` covers, if the truth is larger.
+
+    Raises
+    ------
+    InputError
+        If the shapes differ.
     """
-    true = _cut(open_labels(truth).labels, sections)
+    labels = None if score_map else open_labels(prediction)
+    predicted = read_map(prediction) if labels is None else labels.labels
+    true = read_truth(truth, predicted.shape, region)
     kind: TruthKind = _kind(true) if truth_kind == "auto" else truth_kind
-    if score_map:
-        scores: Any = evaluate_map(_cut(read_map(prediction), sections), true, truth_kind=kind)
+    predicted, true = _cut(predicted, sections), _cut(true, sections)
+    scores: Any
+    if labels is None:
+        scores = evaluate_map(predicted, true, truth_kind=kind)
     else:
-        labels = open_labels(prediction)
         scores = evaluate_labels(
-            _cut(labels.labels, sections),
-            true,
-            truth_kind=kind,
-            voxel_size_nm=labels.voxel_size_nm,
+            predicted, true, truth_kind=kind, voxel_size_nm=labels.voxel_size_nm
         )
     print(as_markdown(scores), end="")
     if json_file is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +14,8 @@ from torch.utils.tensorboard import SummaryWriter
 from pipeline.boundaries.device import choose_device
 from pipeline.boundaries.model import load_model, save_model
 from pipeline.boundaries.networks.rc_spcnet import STRIDE
-from pipeline.boundaries.predict import measure_halo
+from pipeline.boundaries.predict import halo_error, measure_halo
+from pipeline.errors import ConfigError
 from pipeline.training.loop import Progress, Training, TrainingConfig
 from workflows.progress import progress_bar
 from workflows.training_data import AnnotatedVolume, load
@@ -70,6 +72,7 @@ def train_boundaries(
     chosen = [v if fold is None else v.half(fold) for v in config.volumes]
     volumes = [load(v, data) for v in chosen]
     output.mkdir(parents=True, exist_ok=True)
+    _keep_to_its_data(output, chosen)
     weights = load_model(start, device).network.state_dict() if start else None
     training = Training(volumes, config.training, output / "checkpoint.pt", device, weights)
     began, first = time.monotonic(), training.step
@@ -83,6 +86,7 @@ def train_boundaries(
     log.close()
     network = training.average.eval()
     sections = [v.raw[len(v.raw) // 2] for v in volumes]
+    halo = measure_halo(network, sections, STRIDE, device)
     card = {
         "name": config.name if fold is None else f"{config.name}-fold{fold}",
         "licence": config.licence,
@@ -92,7 +96,8 @@ def train_boundaries(
             max(v.voxel_size_nm[2] / config.training.augmentation.scale[0] for v in chosen),
         ],
         "stride_pixels": STRIDE,
-        "halo_pixels": measure_halo(network, sections, STRIDE, device),
+        "halo_pixels": halo,
+        "halo_largest_difference": halo_error(network, sections, halo, STRIDE, device),
         "parameters": sum(p.numel() for p in network.parameters()),
         "training": config.training.model_dump(mode="json"),
         "started_from": start.name if start else None,
@@ -106,6 +111,22 @@ def train_boundaries(
     save_model(path, network, config.training.network.model_dump(), card)
     (output / f"{card['name']}.json").write_text(json.dumps(card, indent=1) + "\n")
     return path
+
+
+def _keep_to_its_data(output: Path, chosen: Sequence[AnnotatedVolume]) -> None:
+    """A folder goes on only with the data that it began with, so folds never mix."""
+    data = [v.model_dump(mode="json") for v in chosen]
+    note = output / "data.json"
+    try:
+        began = json.loads(note.read_text()) if note.exists() else data
+    except ValueError as error:
+        raise ConfigError(f"{note} is damaged; give another output folder") from error
+    if began != data:
+        raise ConfigError(
+            f"{output} holds a training on other data or of the other fold; give another output "
+            "folder or remove it"
+        )
+    note.write_text(json.dumps(data, indent=1) + "\n")
 
 
 def _log(log: SummaryWriter, now: Progress, mean: float) -> None:

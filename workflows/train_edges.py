@@ -114,7 +114,7 @@ def train_edges(
     if len(networks) != 2:
         raise ConfigError(f"give --network twice (fold 0, fold 1), not {len(networks)} times")
     parts = out_of_fold_parts(config, data, networks, choose_device(device))
-    names = parts[0].tables["attributes"]["edges/features"]["names"]
+    names = feature_names(parts)
     metadata = {
         "licence": config.licence,
         "data": [v.model_dump(mode="json") for v in config.volumes],
@@ -144,6 +144,18 @@ def train_edges(
     summary = {"edges": report, "lifted": lifted_report}
     (output / f"{config.name}.json").write_text(json.dumps(summary, indent=1) + "\n")
     return paths
+
+
+def feature_names(parts: Sequence[Part]) -> list[str]:
+    """Names of the columns of the edges' features, which all parts must share."""
+    names = [list(p.tables["attributes"]["edges/features"]["names"]) for p in parts]
+    for part, other in zip(parts, names, strict=True):
+        if other != names[0]:
+            raise ConfigError(
+                f"{part.name} has other features than {parts[0].name}; train on volumes of one "
+                "kind, flat or isotropic"
+            )
+    return names[0]
 
 
 def out_of_fold_parts(

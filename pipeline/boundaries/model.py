@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from pipeline.boundaries.networks import NETWORKS
@@ -85,7 +85,7 @@ def save_model(
     metadata = {"format": FORMAT, "network": json.dumps(shape), "card": json.dumps(card)}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
-    save_file(tensors, temporary, metadata)
+    temporary.write_bytes(save(tensors, metadata))  # unlike save_file, readable by others
     os.replace(temporary, path)
 
 
@@ -161,6 +161,8 @@ def _network(
 def _try_out(network: nn.Module, stride: int) -> None:
     """Predict the smallest input, so that a wrong stride is found here."""
     logits = network(torch.zeros(1, 1, stride, stride))
+    if not bool(torch.isfinite(logits).all()):
+        raise ValueError("the weights are too large: black pixels give NaN or infinite logits")
     if logits.shape != (1, 2, stride, stride):
         raise ValueError(f"{stride} x {stride} pixels give logits of shape {tuple(logits.shape)}")
 

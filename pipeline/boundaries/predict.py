@@ -75,7 +75,7 @@ def measure_halo(
     sections: Sequence[NDArray[np.float32]],
     stride: int,
     device: str = "cpu",
-    largest: int = 128,
+    largest: int = 192,
 ) -> int:
     """The smallest halo, in pixels, at which tiles equal the whole within 1/255.
 
@@ -98,7 +98,7 @@ def measure_halo(
     """
     halo = stride
     for section in sections:
-        context = min((min(section.shape) - 4 * stride) // 2 // stride * stride, 2 * largest)
+        context = min(_context(section, stride), 2 * largest)
         if context < 2 * stride:
             continue
         whole = _centre(network, section, context, context, stride, device)
@@ -108,6 +108,33 @@ def measure_halo(
             if float((tile - whole).abs().max()) <= 1 / 255:
                 break
     return halo
+
+
+def halo_error(
+    network: nn.Module,
+    sections: Sequence[NDArray[np.float32]],
+    halo: int,
+    stride: int,
+    device: str = "cpu",
+) -> float | None:
+    """The largest |difference of P| between tiles with this halo and more context.
+
+    Above 1/255 the halo is too small, as where ``measure_halo`` ended at its ``largest``.
+    ``None``: no section has more context. Parameters are those of ``measure_halo``.
+    """
+    errors = []
+    for section in sections:
+        context = min(_context(section, stride), 2 * halo)
+        if context > halo:
+            whole = _centre(network, section, context, context, stride, device)
+            tile = _centre(network, section, halo, context, stride, device)
+            errors.append(float((tile - whole).abs().max()))
+    return max(errors, default=None)
+
+
+def _context(section: NDArray[np.float32], stride: int) -> int:
+    """The most context, a multiple of the stride, that the centre of a section has."""
+    return (int(min(section.shape)) - 4 * stride) // 2 // stride * stride
 
 
 def _centre(

@@ -28,12 +28,15 @@ from pipeline.contract import (
     Triple,
     VolumeInfo,
 )
+from pipeline.errors import ModelError
 from pipeline.normalisation import normalise
 from pipeline.packaged import model_path
 
 SECTION_TILE: Triple = (1, 512, 512)
 CUBE_TILE: Triple = (128, 256, 256)
 ISOTROPIC_BELOW = 1.5
+REFLECTED_PIXELS = 32
+"""Pixels that are made up by reflection beyond the volume's border, at most."""
 Side = Annotated[int, Field(ge=1, le=8192)]
 
 
@@ -137,6 +140,8 @@ def _predict_planes(
     assert combined is not None
     if config.combine_planes == "mean":
         combined /= len(axes)
+    if np.isnan(combined).any():
+        raise ModelError("the boundary network gives NaN; try --set boundaries.precision=fp32")
     return np.rint(combined * UINT8_MAX).astype(np.uint8)
 
 
@@ -149,10 +154,12 @@ def _predict_plane(
     config: BoundariesConfig,
     device: str,
 ) -> NDArray[np.float32]:
-    padded = np.moveaxis(_with_context(raw, tile, block, axis, model), axis, 0)
+    context, before = _with_context(raw, tile, block, axis, model)
+    padded = np.moveaxis(context, axis, 0)
     result = np.empty(padded.shape[:1] + _without(tile.shape, axis), np.float32)
     height, width = _without(tile.shape, axis)
-    inner = np.s_[:, model.halo : model.halo + height, model.halo : model.halo + width]
+    top, left = before
+    inner = np.s_[:, top : top + height, left : left + width]
     for first in range(0, len(padded), config.batch):
         part = slice(first, first + config.batch)
         sections = torch.from_numpy(np.ascontiguousarray(padded[part])).to(device)
@@ -165,18 +172,25 @@ def _predict_plane(
 
 def _with_context(
     raw: NDArray[np.float32], tile: Box, block: Block, axis: int, model: BoundaryModel
-) -> NDArray[np.float32]:
-    """A tile with its halo; what lies outside the volume is reflected, so any size works."""
-    begin, end, padding = [], [], []
+) -> tuple[NDArray[np.float32], tuple[int, int]]:
+    """A tile with its halo, and where in the plane the tile begins in it.
+
+    A little of what lies outside the volume is reflected, so any size works.
+    """
+    begin, end, padding, offset = [], [], [], []
     for k, (b, e, n) in enumerate(zip(tile.begin, tile.end, block.volume_shape, strict=True)):
         reach = 0 if k == axis else model.halo
+        beyond = 0 if k == axis else min(model.halo, REFLECTED_PIXELS)
         low, high = max(b - reach, 0), min(e + reach, n)
-        fill = 0 if k == axis else -(e - b + 2 * reach) % model.stride
+        before, after = min(reach, b + beyond), min(reach, n - e + beyond)
+        fill = 0 if k == axis else -(e - b + before + after) % model.stride
         begin.append(low)
         end.append(high)
-        padding.append((reach - (b - low), reach - (high - e) + fill))
+        offset.append(before)
+        padding.append((before - (b - low), after - (high - e) + fill))
     context = Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
-    return np.pad(raw[context.within(block.read)], padding, mode="reflect")
+    padded = np.pad(raw[context.within(block.read)], padding, mode="reflect")
+    return padded, _without((offset[0], offset[1], offset[2]), axis)
 
 
 def _without(shape: Triple, axis: int) -> tuple[int, int]:

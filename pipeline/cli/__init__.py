@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 import typer
 from typer.main import get_command
 
 from pipeline.cli import demo, evaluate, importing, run, show_config, status, synth, train
 from pipeline.errors import PipelineError
+
+OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""Not allowed, read only, full: people can do something about these."""
+
+BEGIN, END = 350, 120
+"""Characters of a very long message that are shown."""
 
 app = typer.Typer(
     name="pipeline",
@@ -35,6 +43,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             args=list(arguments) if arguments is not None else None, prog_name="pipeline"
         )
     except PipelineError as error:
-        message = " ".join(str(error).split())
-        print(f"error: {message}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in OF_THE_MACHINE:
+            raise
+        _fail(f"{error.filename or 'writing'}: {error.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    line = " ".join(message.split())
+    if len(line) > BEGIN + END:
+        line = f"{line[:BEGIN]} ... {line[-END:]}"
+    print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(2) from None

@@ -19,7 +19,7 @@ from pipeline.cli.options import (
     parse_voxel_size,
 )
 from pipeline.config import load_config
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, InputError
 
 
 def run(
@@ -51,8 +51,9 @@ def run(
 ) -> None:
     """Segment VOLUME into neurons. Run it again after a kill or a change: it goes on."""
     from workflows.blockwise import Source
-    from workflows.reconstruct import prepare, reconstruct
-    from workflows.results import draw_pictures, print_scores
+    from workflows.prepare import prepare
+    from workflows.reconstruct import reconstruct
+    from workflows.results import draw_pictures, print_scores, read_truth
 
     if volume.suffix.lower() in (".tif", ".tiff"):
         raise ConfigError(
@@ -63,6 +64,8 @@ def run(
     target = output or volume.with_name(f"{volume.name.removesuffix('.zarr')}.neurons.zarr")
     limit = parse_memory(memory)
     source = Source(volume, level, parse_voxel_size(voxel_size), parse_roi(roi))
+    if truth is not None and not truth.exists():
+        raise InputError(f"{truth}: does not exist")
     prepared = prepare(
         source,
         resolved,
@@ -80,9 +83,18 @@ def run(
         f"{prepared.device}, blocks of {' x '.join(map(str, prepared.output.block_shape))}",
         file=sys.stderr,
     )
-    reconstruct(prepared, workers=workers, memory_bytes=limit)
+    if truth is not None:
+        read_truth(truth, prepared.volume.shape, source.roi)
+    try:
+        reconstruct(prepared, workers=workers, memory_bytes=limit)
+    except KeyboardInterrupt:
+        print(
+            "\ninterrupted; finished blocks are kept: the same command goes on from here",
+            file=sys.stderr,
+        )
+        raise SystemExit(130) from None
     print(f"{target}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
     if pictures:
         print(f"pictures: {draw_pictures(prepared, truth)}", file=sys.stderr)
     if truth is not None:
-        print_scores(target, truth)
+        print_scores(target, truth, region=source.roi)

@@ -17,7 +17,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
     """Show each stage of OUTPUT: blocks done, current or stale, time."""
-    from workflows.reconstruct import reopen
+    from workflows.prepare import reopen
     from workflows.reconstruct import status as status_of
 
     rows = status_of(reopen(output))
@@ -31,8 +31,8 @@ def status(
             row.stage,
             row.state,
             f"{row.blocks_done}/{row.blocks}" if record else "-",
-            f"{record.seconds:.1f}" if record and record.finished else "-",
-            f"{record.peak_bytes / 2**30:.2f} GiB" if record and record.finished else "-",
-            record.ended if record else "-",
+            f"{record.seconds:.1f}" if record and record.seconds else "-",
+            f"{record.peak_bytes / 2**30:.2f} GiB" if record and record.peak_bytes else "-",
+            record.ended.replace("T", " ")[:16] if record and record.ended else "-",
         )
     Console().print(table)

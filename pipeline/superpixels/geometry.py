@@ -34,8 +34,11 @@ class SuperpixelsConfig(StageConfig):
         description="Distances to the boundary are capped here, in in-plane voxels; "
         "none: 32 in 2d, 16 in 3d.",
     )
-    sigma_seeds_voxels: float = Field(
-        1.6, ge=0, le=20, description="Smoothing of the distance map, in in-plane voxels."
+    sigma_seeds_voxels: float | None = Field(
+        None,
+        ge=0,
+        le=20,
+        description="Smoothing of the distance map, in in-plane voxels; none: 1.6 in 2d, 1 in 3d.",
     )
     seed_connectivity: Literal["faces", "full"] = Field(
         "full",
@@ -68,10 +71,13 @@ class SuperpixelsConfig(StageConfig):
         mode = self.mode
         if mode == "auto":
             mode = "2d" if volume.flat_sections else "3d"
-        cap, basin = (32, 96) if mode == "2d" else (16, 48)
+        cap, basin, sigma = (32, 96, 1.6) if mode == "2d" else (16, 48, 1.0)
         chosen = {
             "mode": mode,
             "distance_cap_voxels": self.distance_cap_voxels or cap,
+            "sigma_seeds_voxels": (
+                sigma if self.sigma_seeds_voxels is None else self.sigma_seeds_voxels
+            ),
             "basin_voxels": basin if self.basin_voxels is None else self.basin_voxels,
         }
         return self.model_copy(update=chosen)
@@ -112,13 +118,14 @@ class Geometry:
         """Geometry of a volume under a configuration."""
         config = config.resolved(volume)
         cap, basin = config.distance_cap_voxels, config.basin_voxels
-        if cap is None or basin is None:
+        smoothing = config.sigma_seeds_voxels
+        if cap is None or basin is None or smoothing is None:
             raise AssertionError("resolved() decides these")
         flat = config.mode == "2d"
         finest = min(volume.voxel_size_nm[1:])
         pitch = [max(1, round(PITCH_STEPS * n / finest)) for n in volume.voxel_size_nm]
         axes = [0.0 if flat and axis == 0 else PITCH_STEPS / p for axis, p in enumerate(pitch)]
-        sigma = [config.sigma_seeds_voxels * axis for axis in axes]
+        sigma = [smoothing * axis for axis in axes]
         radius = [int(TRUNCATE * s + 0.5) for s in sigma]
         return cls(
             flat=flat,

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-
 Magnification = Annotated[float, Field(gt=0, le=100)]
 
 
@@ -107,6 +106,7 @@ def warp(raw: Tensor, target: Tensor, known: Tensor, grid: Tensor) -> tuple[Tens
     """
     both = torch.stack((raw, target, known))[None]
     warped = F.grid_sample(both, grid, "bilinear", "reflection", align_corners=False)[0]
+    warped = warped.clamp(0, 1)  # sums of weights may round to more than 1
     return warped[0], warped[1], (warped[2] > 0.99).float()
 
 

@@ -103,7 +103,7 @@ def draw(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The batch of a step: raw (N, 1, H, W), target and known (N, H, W), float32."""
     generator = generator_of(config.seed, step)
-    weights = torch.tensor([v.weight for v in volumes])
+    weights = torch.tensor([v.weight for v in volumes], dtype=torch.float32)
     chosen = torch.multinomial(weights, config.batch, replacement=True, generator=generator)
     crops = [_crop(volumes[int(i)], config, generator) for i in chosen]
     raw, target, known = (torch.stack(parts) for parts in zip(*crops, strict=True))
@@ -208,7 +208,7 @@ class Training:
         loss = loss_of(logits, target, known, self.config.boundary_weight)
         if not torch.isfinite(loss):
             raise ModelError(
-                f"the loss became {float(loss)} at step {self.step}; lower learning_rate"
+                f"the loss became {float(loss.detach())} at step {self.step}; lower learning_rate"
             )
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

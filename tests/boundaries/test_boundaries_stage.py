@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from pipeline.boundaries.model import BoundaryModel
+from pipeline.boundaries.stage import STAGE, BoundariesConfig, tiles
+from pipeline.contract import Halo, Resources, Triple, VolumeInfo
+from pipeline.errors import ModelError
+from pipeline.grid import blocks, whole
+
+ISOTROPIC = (8.0, 8.0, 8.0)
+RANGE = {"low": np.array([0.0]), "high": np.array([255.0])}
+
+
+def grey(shape: Triple, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
+
+
+def resources(network: nn.Module, shape: Triple, halo: int, stride: int = 1) -> Resources:
+    model = BoundaryModel(network.eval(), {}, halo, stride)
+    info = VolumeInfo(shape, ISOTROPIC, "uint8")
+    return Resources(info, {"network": model, "device": "cpu"})
+
+
+def settings(precision: Any = "fp32", **values: Any) -> BoundariesConfig:
+    """In float32, so that a test is the same wherever it runs."""
+    return BoundariesConfig(precision=precision, **values)
+
+
+def by_blocks(
+    raw: NDArray[np.uint8], block_shape: Triple, config: BoundariesConfig, given: Resources
+) -> NDArray[np.uint8]:
+    shape = given.volume.shape
+    result = np.full(shape, 77, np.uint8)
+    for block in blocks(shape, block_shape, STAGE.halo(config, given)):
+        inputs = {"raw": raw[block.read.slices], "intensity": RANGE}
+        result[block.write.slices] = STAGE.compute(block, inputs, config, given)["boundaries"]
+    return result
+
+
+def at_once(
+    raw: NDArray[np.uint8], config: BoundariesConfig, given: Resources
+) -> NDArray[np.uint8]:
+    inputs = {"raw": raw, "intensity": RANGE}
+    result: NDArray[np.uint8] = STAGE.compute(whole(given.volume.shape), inputs, config, given)[
+        "boundaries"
+    ]
+    return result
+
+
+@pytest.mark.parametrize("planes", ["xy", "three"])
+@pytest.mark.parametrize(
+    ("block_shape", "augmentation", "precision"),
+    [
+        ((4, 8, 8), "max", "fp32"),
+        ((4, 16, 24), "none", "bf16"),
+        ((8, 8, 40), "none", "fp32"),
+        ((4, 24, 8), "none", "fp32"),
+    ],
+)
+def test_blocks_equal_the_whole_bit_for_bit(
+    block_shape: Triple, augmentation: Any, precision: Any, planes: Any, tiny: Callable[..., Any]
+) -> None:
+    shape = (6, 13, 18)
+    config = settings(precision, planes=planes, tile=(4, 8, 8), batch=3, augmentation=augmentation)
+    given = resources(tiny(1), shape, halo=8, stride=8)
+    raw = grey(shape)
+    together = at_once(raw, config, given)
+    assert together.std() > 5
+    assert_array_equal(by_blocks(raw, block_shape, config, given), together)
+
+
+@pytest.mark.parametrize("planes", ["xy", "three"])
+@pytest.mark.parametrize("tile", [(1, 4, 4), (5, 8, 12), (3, 7, 64)])
+def test_tiles_do_not_matter_where_the_halo_covers_the_field(
+    tile: Triple, planes: Any, lopsided: Any
+) -> None:
+    shape = (6, 13, 17)
+    given = resources(lopsided(4), shape, halo=2, stride=4)
+    one_tile = settings(planes=planes, tile=(64, 64, 64))
+    raw = grey(shape)
+    small_tiles = at_once(raw, one_tile.model_copy(update={"tile": tile}), given)
+    assert_array_equal(small_tiles, at_once(raw, one_tile, given))
+
+
+def test_a_halo_below_the_field_is_noticed_by_that_test(lopsided: Any) -> None:
+    shape = (1, 16, 16)
+    given = resources(lopsided(), shape, halo=1)
+    one_tile = settings(planes="xy", tile=(64, 64, 64))
+    small = one_tile.model_copy(update={"tile": (1, 4, 4)})
+    assert (at_once(grey(shape), small, given) != at_once(grey(shape), one_tile, given)).any()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5, 256])
+def test_sections_predicted_together_or_apart_are_the_same(batch: int, lopsided: Any) -> None:
+    shape = (5, 8, 8)
+    given = resources(lopsided(), shape, halo=2)
+    single = at_once(grey(shape), settings(planes="three", tile=shape, batch=1), given)
+    config = settings(planes="three", tile=shape, batch=batch)
+    assert_array_equal(at_once(grey(shape), config, given), single)
+
+
+@pytest.mark.parametrize("planes", ["xy", "three"])
+@pytest.mark.parametrize("shape", [(1, 5, 7), (1, 1, 1), (3, 1, 9), (1, 8, 1), (2, 2, 70)])
+def test_volumes_smaller_than_the_smallest_input_are_predicted(
+    shape: Triple, planes: Any, tiny: Callable[..., Any]
+) -> None:
+    given = resources(tiny(2), shape, halo=16, stride=8)
+    config = settings(planes=planes).resolved(given.volume)
+    result = at_once(grey(shape), config, given)
+    assert result.shape == shape
+    assert result.dtype == np.uint8
+
+
+def test_the_volume_goes_on_as_its_mirror_image(lopsided: Any) -> None:
+    shape = (2, 9, 11)
+    raw = grey(shape)
+    config = settings(planes="xy", tile=(1, 4, 4), augmentation="none")
+    found = at_once(raw, config, resources(lopsided(), shape, halo=2))
+    wide = np.pad(raw, ((0, 0), (5, 5), (5, 5)), mode="reflect").astype(np.float32) / 255
+    with torch.no_grad():
+        p = torch.softmax(lopsided()(torch.from_numpy(wide)[:, None]), 1)[:, 1, 5:-5, 5:-5]
+    assert_array_equal(found, np.rint(p.numpy() * 255))
+
+
+class Grey(nn.Module):
+    """P(boundary) equals the grey value (as a logit)."""
+
+    def forward(self, sections: Tensor) -> Tensor:
+        p = sections.clamp(1e-6, 1 - 1e-6)
+        return torch.cat((torch.zeros_like(p), torch.log(p / (1 - p))), 1)
+
+
+@pytest.mark.parametrize("planes", ["xy", "three"])
+def test_every_voxel_keeps_its_place(planes: Any) -> None:
+    shape = (5, 6, 7)
+    raw = grey(shape)
+    config = settings(planes=planes, tile=(2, 3, 4))
+    result = at_once(raw, config, resources(Grey(), shape, halo=3, stride=2))
+    assert_array_equal(result, raw)
+
+
+class Sums(nn.Module):
+    """P(boundary) is 0.2 in sections whose first side is 4, else 0.6; shapes tell the plane."""
+
+    def forward(self, sections: Tensor) -> Tensor:
+        p = 0.2 if sections.shape[2:] in ((4, 4), (4, 8), (8, 4)) else 0.6
+        boundary = torch.full_like(sections, float(np.log(p / (1 - p))))
+        return torch.cat((torch.zeros_like(boundary), boundary), 1)
+
+
+@pytest.mark.parametrize(
+    ("planes", "combine", "expected"),
+    # Of a (4, 8, 8) volume the plane along z is 8 x 8, the others are 4 x 8.
+    [
+        ("xy", "mean", 153),
+        ("three", "max", 153),
+        ("three", "mean", round((0.6 + 0.2 + 0.2) / 3 * 255)),
+    ],
+)
+def test_planes_are_combined_as_configured(planes: Any, combine: Any, expected: int) -> None:
+    shape = (4, 8, 8)
+    config = settings(planes=planes, combine_planes=combine, tile=shape)
+    result = at_once(grey(shape), config, resources(Sums(), shape, halo=0))
+    assert_array_equal(result, np.full(shape, expected))
+
+
+class Constant(nn.Module):
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.logit = torch.logit(torch.tensor(p, dtype=torch.float64)).float()
+
+    def forward(self, sections: Tensor) -> Tensor:
+        boundary = torch.ones_like(sections) * self.logit
+        return torch.cat((torch.zeros_like(boundary), boundary), 1)
+
+
+@pytest.mark.parametrize(
+    ("p", "expected"),
+    [(0.0, 0), (0.4 / 255, 0), (0.6 / 255, 1), (0.25, 64), (254.4 / 255, 254), (254.6 / 255, 255)],
+)
+def test_probabilities_are_rounded_to_the_nearest_of_255_steps(p: float, expected: int) -> None:
+    shape = (1, 4, 4)
+    config = settings(planes="xy", tile=shape)
+    result = at_once(grey(shape), config, resources(Constant(p), shape, halo=0))
+    assert_array_equal(result, np.full(shape, expected))
+
+
+def test_nan_is_an_error_and_not_a_voxel_without_boundary() -> None:
+    shape = (1, 4, 4)
+    config = settings(planes="xy", tile=shape)
+    with pytest.raises(ModelError, match="NaN"):
+        at_once(grey(shape), config, resources(Constant(1.0), shape, halo=0))
+
+
+def test_inputs_are_not_mutated(lopsided: Any) -> None:
+    shape = (3, 8, 8)
+    raw = grey(shape)
+    before = raw.copy()
+    at_once(raw, settings(planes="three", tile=shape), resources(lopsided(), shape, halo=2))
+    assert_array_equal(raw, before)
+
+
+def test_a_block_that_cuts_tiles_is_refused() -> None:
+    block = next(iter(blocks((1, 16, 16), (1, 12, 16))))
+    with pytest.raises(AssertionError, match="not made of tiles"):
+        list(tiles(block, (1, 8, 8)))
+
+
+def test_halo_is_the_networks_and_along_z_only_with_three_planes(lopsided: Any) -> None:
+    given = resources(lopsided(), (8, 8, 8), halo=24)
+    assert STAGE.halo(BoundariesConfig(planes="xy"), given) == Halo((0, 24, 24), (0, 24, 24))
+    assert STAGE.halo(BoundariesConfig(planes="three"), given) == Halo((24,) * 3, (24,) * 3)
+
+
+@pytest.mark.parametrize(
+    ("voxel_size_nm", "planes", "tile"),
+    [
+        ((8, 8, 8), "three", (128, 256, 256)),
+        ((11, 8, 8), "three", (128, 256, 256)),
+        ((12, 8, 8), "xy", (1, 512, 512)),
+        ((50, 4, 4), "xy", (1, 512, 512)),
+    ],
+)
+def test_auto_is_decided_by_voxel_size(
+    voxel_size_nm: tuple[float, float, float], planes: str, tile: Triple
+) -> None:
+    resolved = BoundariesConfig().resolved(VolumeInfo((9, 9, 9), voxel_size_nm, "uint8"))
+    assert (resolved.planes, resolved.tile) == (planes, tile)
+
+
+def test_what_is_set_stays_when_auto_is_decided() -> None:
+    config = BoundariesConfig(planes="xy", tile=(2, 64, 64))
+    assert config.resolved(VolumeInfo((9, 9, 9), ISOTROPIC, "uint8")) == config
+
+
+@pytest.mark.parametrize("tile", [(0, 8, 8), (1, -8, 8), (1, 8, 10**6)])
+def test_tiles_without_voxels_are_refused(tile: Triple) -> None:
+    with pytest.raises(ValidationError, match="tile"):
+        BoundariesConfig(tile=tile)

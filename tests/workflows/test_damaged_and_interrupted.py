@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_pipeline import (
+    SECTIONS_NM,
+    assert_same,
+    contents,
+    settings,
+    write_volume,
+)
+
+from pipeline.contract import Box
+from pipeline.errors import InputError, OutputError
+from workflows import blockwise
+from workflows.in_memory import reconstruct_array
+from workflows.prepare import Run
+from workflows.reconstruct import STAGES, reconstruct, status
+
+Prepared = Callable[..., Run]
+NAMES = [s.name for s in STAGES]
+
+
+def stop_at_block(number: int, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C at a stage's block."""
+    compute, count = blockwise.run_block, 0
+
+    def interrupted(job: blockwise.Job, *arguments: Any) -> str:
+        nonlocal count
+        count += job.stage == stage
+        if count == number:
+            raise KeyboardInterrupt
+        return compute(job, *arguments)
+
+    monkeypatch.setattr(blockwise, "run_block", interrupted)
+
+
+def test_a_finished_block_whose_file_is_gone_is_named(
+    output: Path, prepared: Prepared, models: Any
+) -> None:
+    shard = output / "labels/superpixels/0/c/1/0/1"
+    shard.unlink()
+    run = prepared(settings(models.network, models.forests), output=output)
+    with pytest.raises(OutputError, match=r"superpixels/0/c/1/0/1.*superpixels\.json"):
+        reconstruct(run)
+    (output / ".pipeline" / "superpixels.json").unlink()
+    reconstruct(prepared(run.config, output=output))
+    assert shard.stat().st_size > 0
+
+
+def test_an_emptied_file_of_an_interrupted_stage_is_named_with_its_block(
+    prepared: Prepared, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepared(settings(models.network))
+    stop_at_block(3, "boundaries", monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(run)
+    monkeypatch.undo()
+    (run.output.path / "0/c/0/0/1").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"z 0:7 y 0:16 x 16:28.*0/c/0/0/1"):
+        reconstruct(run)
+
+
+def test_a_lost_column_of_a_finished_table_is_named(
+    output: Path, prepared: Prepared, models: Any
+) -> None:
+    shutil.rmtree(output / "graph/nodes/neuron")
+    run = prepared(settings(models.network, models.forests), output=output)
+    with pytest.raises(OutputError, match=r"graph/nodes/neuron.*multicut\.json"):
+        reconstruct(run)
+
+
+def test_a_flipped_bit_in_a_finished_block_is_noticed_and_named(
+    output: Path, prepared: Prepared, models: Any
+) -> None:
+    shard = output / "labels/superpixels/0/c/1/0/1"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 4
+    shard.write_bytes(bytes(data))
+    run = prepared(
+        settings(models.network, models.forests, labels={"min_size_voxels": 9}), output=output
+    )
+    with pytest.raises(OutputError, match=r"superpixels/0/c/1/0/1.*stage labels, block"):
+        reconstruct(run)
+    assert "neurons" not in (output / "labels/zarr.json").read_text()
+
+
+def test_a_removed_part_of_an_interrupted_table_is_computed_again(
+    output: Path, prepared: Prepared, models: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = settings(models.network, models.forests)
+    run = prepared(config, output=tmp_path / "other.zarr")
+    stop_at_block(6, "features", monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(run)
+    monkeypatch.undo()
+    part = run.output.path / ".pipeline/features.parts/0.1.0.npz"
+    part.write_bytes(part.read_bytes()[:200])
+    with pytest.raises(Exception, match=r"features\.parts/0\.1\.0\.npz: damaged"):
+        reconstruct(run)
+    part.unlink()
+    reconstruct(run)
+    assert_same(contents(run.output.path), contents(output))
+
+
+def test_an_interrupted_stage_does_not_go_on_with_another_parameter(
+    prepared: Prepared, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepared(settings(models.network))
+    stop_at_block(4, "superpixels", monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(run)
+    monkeypatch.undo()
+    changed = settings(models.network, superpixels={"min_size_voxels": 40, "basin_voxels": 20})
+    run = prepared(changed)
+    assert [r.state for r in status(run)][:3] == ["done", "done", "stale"]
+    reconstruct(run, until="superpixels")
+    everything = Box((0, 0, 0), run.volume.shape)
+    whole = reconstruct_array(
+        run.volume.read(everything), SECTIONS_NM, changed, until="superpixels"
+    )
+    found = run.output.read("superpixels", everything)
+    np.testing.assert_array_equal(found, whole["superpixels"])
+
+
+def test_time_of_an_interrupted_run_counts(
+    prepared: Prepared, models: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepared(settings(models.network))
+    stop_at_block(4, "boundaries", monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct(run)
+    row = status(run)[1]
+    assert (row.state, row.blocks_done, row.blocks) == ("unfinished", 3, 8)
+    assert row.record
+    first = row.record.seconds
+    assert first > 0
+    assert row.record.peak_bytes > 1 << 20
+    monkeypatch.undo()
+    reconstruct(run, until="boundaries")
+    last = run.ledger.record("boundaries")
+    assert last
+    assert last.seconds > first
+    assert status(run)[2].state == "missing"
+
+
+def test_nan_names_its_place_and_leaves_nothing_that_looks_finished(
+    prepared: Prepared, models: Any, tmp_path: Path
+) -> None:
+    raw = np.random.default_rng(0).uniform(0, 1, (8, 20, 20)).astype(np.float32)
+    raw[7, 18, 3] = np.nan
+    run = prepared(settings(models.network), write_volume(tmp_path / "v.zarr", raw))
+    with pytest.raises(InputError, match=r"NaN.*\[7, 18, 3\].*stage intensity, block 1\.1\.0"):
+        reconstruct(run)
+    assert [r.state for r in status(run)] == ["unfinished"] + ["missing"] * 8
+    assert not run.output.has_array("boundaries")

@@ -1,0 +1,242 @@
+"""What a run is: volume, configuration, output and device, all checked before work starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pipeline.boundaries.device import choose_device, choose_precision
+from pipeline.config import PipelineSections, parse_config
+from pipeline.contract import Box, Resources, Stage, StageConfig, Triple
+from pipeline.errors import ModelError, OutputError
+from pipeline.forests import Forest
+from pipeline.registry import STAGES, inputs_of
+from pipeline.store import Output, Volume, is_output
+from workflows.blocks import check_tile, choose_block_shape
+from workflows.blockwise import Job, Source
+from workflows.provenance import Ledger, fingerprint
+
+NAMES_SHOWN = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """A prepared reconstruction.
+
+    Parameters
+    ----------
+    volume
+        The raw volume.
+    source
+        How workers open it.
+    config
+        With every ``auto`` decided.
+    output
+        The store to fill.
+    device
+        Of the networks.
+    """
+
+    volume: Volume
+    source: Source
+    config: PipelineSections
+    output: Output
+    device: str
+
+    @property
+    def ledger(self) -> Ledger:
+        """Records of the output."""
+        return Ledger(self.output.path)
+
+    def job(self, stage: Stage, threads: int = 1) -> Job:
+        """What workers need for one stage."""
+        return Job(
+            stage=stage.name,
+            config=self.config.model_dump_json(),
+            source=self.source,
+            output=self.output.path.absolute(),
+            volume=self.volume.info,
+            block_shape=self.output.block_shape,
+            device=self.device,
+            threads=threads,
+        )
+
+    def fingerprints(self) -> dict[str, str]:
+        """Fingerprint of every stage as it would be run now."""
+        known = {"raw": self.volume.fingerprint()}
+        geometry = {
+            "shape": list(self.volume.shape),
+            "voxel_size_nm": list(self.volume.voxel_size_nm),
+        }
+        for stage in STAGES:
+            section = self.config.section(stage.name)
+            inputs = {s.name: known[s.name] for s in inputs_of(stage)}
+            if "raw" in stage.reads:
+                inputs["raw"] = known["raw"]
+            files = stage.files(section) if stage.files else []
+            known[stage.name] = fingerprint(stage, section, files, inputs, geometry)
+        return known
+
+
+def prepare(
+    source: Source,
+    config: PipelineSections,
+    output: Path,
+    *,
+    device: str = "auto",
+    memory_bytes: int | None = None,
+    block_shape: Triple | None = None,
+    overwrite: bool = False,
+    command: str = "",
+) -> Run:
+    """Check everything that can be checked before work starts, and open the output.
+
+    Raises
+    ------
+    PipelineError
+        If the volume, a model, the machine or the output cannot be used.
+    """
+    volume = source.open()
+    device = choose_device(device)
+    resolved = resolve(config, volume, device)
+    _check_models(resolved, volume, device)
+    tile: Triple = getattr(resolved.section("boundaries"), "tile")  # noqa: B009
+    shape = block_shape or choose_block_shape(volume.info, tile, memory_bytes)
+    check_tile(tile, shape, volume.shape)
+    store = _open_output(output, volume, source, shape, overwrite)
+    check_tile(tile, store.block_shape, volume.shape)
+    run = Run(volume, source, resolved, store, device)
+    with run.ledger.lock():
+        store.set_attributes(
+            {
+                "config": json.loads(resolved.model_dump_json()),
+                "input": _identity(volume, source),
+                "provenance": {"command": command, "device": device, "versions": _versions()},
+            }
+        )
+    return run
+
+
+def reopen(output: Path) -> Run:
+    """The run that an output belongs to, with the configuration that it was made with.
+
+    Raises
+    ------
+    PipelineError
+        If the output or its input is not there any more.
+    """
+    store = Output.open(output)
+    attributes = store.attributes
+    try:
+        identity = attributes["input"]
+        roi = Box(*(tuple(c) for c in identity["roi"])) if identity["roi"] else None
+        size = identity["voxel_size_argument"]
+        source = Source(
+            Path(identity["path"]), identity["level"], tuple(size) if size else None, roi
+        )
+        config = parse_config(attributes["config"], f"{output}: stored configuration")
+        device = attributes["provenance"]["device"]
+    except (KeyError, TypeError) as error:
+        raise OutputError(
+            f"{output}: its run was never prepared ({error}); run it again"
+        ) from error
+    return Run(source.open(), source, config, store, device)
+
+
+def resolve(config: PipelineSections, volume: Volume, device: str) -> PipelineSections:
+    """Every ``auto`` decided for this volume and device; paths of model files absolute."""
+    resolved = config.resolved(volume.info)
+    boundaries: Any = resolved.section("boundaries")
+    precision = choose_precision(boundaries.precision, device)
+    decided = boundaries.model_copy(update={"precision": precision})
+    resolved = resolved.model_copy(update={"boundaries": decided})
+    sections = {s.name: _with_absolute_files(s, resolved.section(s.name)) for s in STAGES}
+    return resolved.model_copy(update=sections)
+
+
+def _with_absolute_files(stage: Stage, section: StageConfig) -> StageConfig:
+    files = {Path(f) for f in stage.files(section)} if stage.files else set()
+    given = {k: Path(v) for k, v in section if isinstance(v, str) and Path(v) in files}
+    return section.model_copy(update={k: str(path.absolute()) for k, path in given.items()})
+
+
+def _check_models(config: PipelineSections, volume: Volume, device: str) -> None:
+    """Open every model once; a forest must know the features that it will be given."""
+    columns: dict[str, Mapping[str, Any]] = {}
+    for stage in STAGES:
+        section = config.section(stage.name)
+        if stage.attributes:
+            columns |= stage.attributes(section, Resources(volume.info))
+        try:
+            models = stage.opens(section, device) if stage.opens else {}
+            for model in models.values():
+                if isinstance(model, Forest):
+                    _check_features(model, columns[f"{stage.name}/features"]["names"])
+        except ModelError as error:
+            raise ModelError(f"stage {stage.name}: {error}") from error
+
+
+def _check_features(forest: Forest, names: Sequence[str]) -> None:
+    """What ``predict`` would refuse much later."""
+    if forest.feature_names == tuple(names):
+        return
+    different = sorted(set(forest.feature_names) ^ set(names))
+    shown = ", ".join(different[:NAMES_SHOWN]) or "their order"
+    raise ModelError(
+        f"the forest was fitted on {len(forest.feature_names)} other features than the "
+        f"{len(names)} of this configuration; among the differences: {shown}; give the features "
+        "section that it was fitted with, or another forest"
+    )
+
+
+def _open_output(
+    path: Path, volume: Volume, source: Source, block_shape: Triple, overwrite: bool
+) -> Output:
+    if is_output(path):
+        with Ledger(path).lock() if overwrite else nullcontext():
+            pass
+    if overwrite or not is_output(path):
+        return Output.create(
+            path, volume=volume, block_shape=block_shape, source=source.path, overwrite=overwrite
+        )
+    store = Output.open(path)
+    old, new = store.attributes.get("input"), _identity(volume, source)
+    if old is not None:
+        same_place = all(old.get(k) == new[k] for k in ("path", "level", "roi"))
+        same_shape = store.shape == volume.shape and store.voxel_size_nm == volume.voxel_size_nm
+        if not (same_shape and (same_place or old.get("fingerprint") == new["fingerprint"])):
+            raise OutputError(
+                f"{path} belongs to another input: {old.get('path')} (level {old.get('level')}, "
+                f"shape {list(store.shape)}), not {new['path']} (level {new['level']}, shape "
+                f"{list(volume.shape)}); give another --output, or --overwrite"
+            )
+    return store
+
+
+def _identity(volume: Volume, source: Source) -> dict[str, Any]:
+    size = source.voxel_size_nm
+    return {
+        "path": str(source.path.resolve()),
+        "level": volume.level,
+        "roi": [list(source.roi.begin), list(source.roi.end)] if source.roi else None,
+        "voxel_size_argument": list(size) if size else None,
+        "shape": list(volume.shape),
+        "voxel_size_nm": list(volume.voxel_size_nm),
+        "dtype": volume.dtype,
+        "fingerprint": volume.fingerprint(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("neuron-pipeline", "torch", "bioimage-cpp", "zarr", "numpy", "scikit-learn"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
