@@ -1,7 +1,7 @@
 """Choose thresholds and multicut parameters on the training parts, by cross-validation.
 
-Every part (half a volume) is predicted by the fold network that learned from the other
-halves, and its edges by forests that learned from the other parts. Writes
+Every half of a volume is predicted by the fold network, and its edges by forests, that learned
+from the other halves. Writes
 ``parameters.json`` beside this file with ``--write``.
 
 ``python -m benchmarks.choose_parameters --data DATA --network FOLD0 --network FOLD1``
@@ -14,16 +14,17 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.datasets import FIB25, ISBI2012, SNEMI3D, Dataset
-from benchmarks.quality import AUGMENTATIONS, PARAMETERS, THRESHOLDS, object_scores, thresholded
+from benchmarks.quality import AUGMENTATIONS, PARAMETERS, THRESHOLDS, best_threshold, object_scores
 from pipeline.config import parse_config
 from pipeline.evaluation.isbi import score_map, truth_sections
-from pipeline.forests import predict
+from pipeline.forests import Forest, predict
 from pipeline.lifted.problem import compute_lifted_problem
 from pipeline.multicut.stage import MulticutConfig, partition
 from workflows.in_memory import reconstruct_array
@@ -36,11 +37,12 @@ from workflows.train_edges import (
     targets_of,
 )
 
+CROP = np.s_[:15, :512, :512]
+"""Part of every training half on which thresholds are chosen."""
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "anisotropic": {
         "beta": (0.4, 0.5, 0.6, 0.7),
         "lifted_weight": (0.0, 0.5, 1.0, 2.0),
-        "weight_across": (0.5, 1.0),
     },
     "isotropic": {
         "beta": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
@@ -79,36 +81,29 @@ def thresholds(dataset: Dataset, options: argparse.Namespace) -> dict[str, dict[
     """Best thresholds on P(boundary) over both training halves, predicted out of fold."""
     begin, end = dataset.train
     middle = (begin + end) // 2
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for augmentation in AUGMENTATIONS:
+        maps, truths = [], []
         v_rand: dict[float, float] = defaultdict(float)
-        arand: dict[float, float] = defaultdict(float)
         for half, sections in enumerate(((begin, middle), (middle, end))):
-            config = parse_config(
-                {
-                    "boundaries": {
-                        "model": str(options.network[1 - half]),
-                        "augmentation": augmentation,
-                    }
-                },
-                "benchmark",
-            )
-            raw = dataset.load(options.data, dataset.raw, sections)[:15, :512, :512]
-            truth = dataset.load(options.data, dataset.truth, sections)[:15, :512, :512]
+            model = {"model": str(options.network[1 - half]), "augmentation": augmentation}
+            raw = dataset.load(options.data, dataset.raw, sections)[CROP]
             known = reconstruct_array(
-                raw, dataset.voxel_size_nm, config, device=options.device, until="boundaries"
+                raw,
+                dataset.voxel_size_nm,
+                parse_config({"boundaries": model}, "benchmark"),
+                device=options.device,
+                until="boundaries",
             )
-            flat = dataset.kind == "anisotropic"
-            for t in THRESHOLDS:
-                labels = thresholded(known["boundaries"], t, flat)
-                arand[t] += object_scores(labels, truth).arand_error
+            maps.append(known["boundaries"])
+            truths.append(dataset.load(options.data, dataset.truth, sections)[CROP])
             if dataset.membranes:
-                mask = dataset.load(options.data, dataset.membranes, sections)[:15]
+                mask = dataset.load(options.data, dataset.membranes, sections)[CROP]
                 cells = [round(1 - t, 2) for t in THRESHOLDS]
-                rows = score_map(known["boundaries"], truth_sections(mask, kind="mask"), cells)
+                rows = score_map(maps[-1], truth_sections(mask, kind="mask"), cells)
                 for t, row in zip(THRESHOLDS, rows, strict=True):
                     v_rand[t] += row.v_rand
-        found[augmentation] = {"arand": min(arand, key=lambda t: arand[t])}
+        found[augmentation] = {"arand": best_threshold(maps, truths)}
         if v_rand:
             found[augmentation]["v_rand"] = max(v_rand, key=lambda t: v_rand[t])
     return found
@@ -118,18 +113,19 @@ def multicut(parts: Sequence[Part], config: EdgeTraining) -> dict[str, Any]:
     """Mean 3D adapted Rand error of every combination of a grid; the best one."""
     grid = GRIDS[config.name]
     errors: dict[tuple[Any, ...], list[float]] = defaultdict(list)
-    for held in range(len(parts)):
-        tables = held_out_tables(parts, held, config)
-        part = parts[held]
-        for values in itertools.product(*grid.values()):
-            settings = MulticutConfig(**dict(zip(grid, values, strict=True)))
-            solution = partition(
-                tables["nodes"], tables["edges"], tables["lifted"], settings.resolved(part.volume)
-            )
-            labels = solution.labels + np.uint64(1)
-            where = np.searchsorted(tables["nodes"]["id"], part.tables["superpixels"])
-            errors[values].append(object_scores(labels[where], part.truth).arand_error)
-        print(part.name, "done", flush=True)
+    for half in (0, 1):
+        forests = Forests.fitted(parts[1 - half :: 2], config)
+        for part in parts[half::2]:
+            tables = forests.tables(part)
+            for values in itertools.product(*grid.values()):
+                chosen = MulticutConfig(**dict(zip(grid, values, strict=True)))
+                solution = partition(
+                    tables["nodes"], tables["edges"], tables["lifted"], chosen.resolved(part.volume)
+                )
+                labels = solution.labels + np.uint64(1)
+                where = np.searchsorted(tables["nodes"]["id"], part.tables["superpixels"])
+                errors[values].append(object_scores(labels[where], part.truth).arand_error)
+            print(part.name, "done", flush=True)
     order = sorted(errors, key=lambda v: float(np.mean(errors[v])))
     for values in order[:8] + order[-1:]:
         print(dict(zip(grid, values, strict=True)), [round(e, 4) for e in errors[values]])
@@ -142,31 +138,44 @@ def multicut(parts: Sequence[Part], config: EdgeTraining) -> dict[str, Any]:
     }
 
 
-def held_out_tables(parts: Sequence[Part], held: int, config: EdgeTraining) -> dict[str, Any]:
-    """Tables of one part with probabilities of forests that learned from the others."""
-    others = [p for k, p in enumerate(parts) if k != held]
-    names = others[0].tables["attributes"]["edges/features"]["names"]
-    lifted_config: Any = parse_config(config.pipeline, config.name).section("lifted")
-    targets = [targets_of(p, p.edges["uv"]) for p in others]
-    first, p_cut, _ = fit(
-        [p.edges["features"] for p in others], targets, names, config.edges, config.seed, {}
-    )
-    problems = []
-    for part, p in zip(others, p_cut, strict=True):
-        problems.append(_problem(part, p, lifted_config))
-    second, _, _ = fit(
-        [q.features for q in problems],
-        [targets_of(p, q.uv) for p, q in zip(others, problems, strict=True)],
-        problems[0].names,
-        config.lifted,
-        config.seed + 1,
-        {},
-    )
-    part = parts[held]
-    p = predict(first, part.edges["features"], names)
-    problem = _problem(part, p, lifted_config)
-    lifted = {"uv": problem.uv, "p_cut": predict(second, problem.features, problem.names)}
-    return {"nodes": part.tables["nodes"], "edges": {**part.edges, "p_cut": p}, "lifted": lifted}
+@dataclass(frozen=True)
+class Forests:
+    """Both forests, learned from some parts, to be tried on others."""
+
+    edges: Forest
+    lifted: Forest
+    config: Any
+
+    @classmethod
+    def fitted(cls, parts: Sequence[Part], config: EdgeTraining) -> Forests:
+        """As ``train edges`` does, on these parts only."""
+        settings: Any = parse_config(config.pipeline, config.name).section("lifted")
+        targets = [targets_of(p, p.edges["uv"]) for p in parts]
+        features = [p.edges["features"] for p in parts]
+        names = parts[0].tables["attributes"]["edges/features"]["names"]
+        first, p_cut, _ = fit(features, targets, names, config.edges, config.seed, {})
+        problems = [_problem(q, p, settings) for q, p in zip(parts, p_cut, strict=True)]
+        second, _, _ = fit(
+            [q.features for q in problems],
+            [targets_of(p, q.uv) for p, q in zip(parts, problems, strict=True)],
+            problems[0].names,
+            config.lifted,
+            config.seed + 1,
+            {},
+        )
+        return cls(first, second, settings)
+
+    def tables(self, part: Part) -> dict[str, Any]:
+        """Tables of a part with the probabilities that these forests give."""
+        names = part.tables["attributes"]["edges/features"]["names"]
+        p = predict(self.edges, part.edges["features"], names)
+        problem = _problem(part, p, self.config)
+        lifted = {"uv": problem.uv, "p_cut": predict(self.lifted, problem.features, problem.names)}
+        return {
+            "nodes": part.tables["nodes"],
+            "edges": {**part.edges, "p_cut": p},
+            "lifted": lifted,
+        }
 
 
 def _problem(part: Part, p_cut: Any, config: Any) -> Any:

@@ -23,27 +23,45 @@ from pipeline.errors import ConfigError
 from pipeline.multicut.costs import length_weights, lifted_scale, signed_costs
 from pipeline.multicut.solver import Solution, solve
 
+FLAT_SECTIONS = {
+    "beta": 0.6,
+    "lifted_weight": 0.5,
+    "length_weighting": "across",
+    "weight_across": 1.0,
+}
+"""Chosen by ``benchmarks/choose_parameters.py`` on isbi2012 0-13 and snemi3d 0-59."""
+THICK_VOLUME = {
+    "beta": 0.7,
+    "lifted_weight": 2.0,
+    "length_weighting": "all",
+    "weight_across": 1.0,
+}
+"""Chosen by ``benchmarks/choose_parameters.py`` on fib25 z 0-99 and gala."""
+
 
 class MulticutConfig(StageConfig):
     """How probabilities become costs, and how long the solver tries."""
 
-    beta: float = Field(
-        0.5, gt=0, lt=1, description="Prior of a cut of regular edges; higher cuts more."
+    beta: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Prior of a cut of regular edges; higher cuts more; none: by anisotropy.",
     )
     beta_lifted: float = Field(
         0.5, gt=0, lt=1, description="Prior of a cut of lifted edges; higher cuts more."
     )
-    lifted_weight: float = Field(
-        0.5,
+    lifted_weight: float | None = Field(
+        None,
         ge=0,
         le=100,
         description="Weight of all lifted edges together relative to all regular ones; "
-        "0 = plain multicut.",
+        "0 = plain multicut; none: by anisotropy.",
     )
     length_weighting: Literal["auto", "none", "across", "within", "all"] = Field(
         "auto",
         description="Edges whose cost grows with contact length: across sections, within "
-        "them, all or none; auto = across for flat sections, none otherwise.",
+        "them, all or none; auto = across for flat sections, all otherwise.",
     )
     reference_length_across_voxels: float = Field(
         300.0, gt=0, description="Contact across sections, in voxel faces, that has weight 1."
@@ -54,19 +72,23 @@ class MulticutConfig(StageConfig):
     max_length_weight: float = Field(
         16.0, ge=1, description="Highest weight that contact length can give an edge."
     )
-    weight_across: float = Field(
-        1.0, gt=0, description="Further factor on the cost of edges across sections."
+    weight_across: float | None = Field(
+        None,
+        gt=0,
+        description="Further factor on the cost of edges across sections; none: by anisotropy.",
     )
     max_outer_iterations: int = Field(
         20, ge=0, le=1000, description="Limit of Kernighan-Lin iterations; 0 = greedy only."
     )
 
     def resolved(self, volume: VolumeInfo) -> Self:
-        """With ``length_weighting`` decided by the volume's anisotropy."""
-        if self.length_weighting != "auto":
-            return self
-        scheme = "across" if volume.flat_sections else "none"
-        return self.model_copy(update={"length_weighting": scheme})
+        """With everything that depends on the volume's anisotropy decided."""
+        chosen = FLAT_SECTIONS if volume.flat_sections else THICK_VOLUME
+        return self.model_copy(
+            update={
+                key: value for key, value in chosen.items() if getattr(self, key) in (None, "auto")
+            }
+        )
 
 
 def edge_costs(edges: Table, config: MulticutConfig) -> NDArray[np.float64]:
@@ -81,9 +103,9 @@ def edge_costs(edges: Table, config: MulticutConfig) -> NDArray[np.float64]:
     """
     if config.length_weighting == "auto":
         raise ConfigError("multicut.length_weighting auto must be resolved for the volume first")
-    costs = signed_costs(edges["p_cut"], config.beta, "edge")
+    costs = signed_costs(edges["p_cut"], decided(config.beta, "beta"), "edge")
     across = edges["across_sections"].astype(bool)
-    costs[across] *= config.weight_across
+    costs[across] *= decided(config.weight_across, "weight_across")
     for chosen, name, reference in (
         (across, "across", config.reference_length_across_voxels),
         (~across, "within", config.reference_length_within_voxels),
@@ -97,7 +119,15 @@ def edge_costs(edges: Table, config: MulticutConfig) -> NDArray[np.float64]:
 def lifted_costs(lifted: Table, edges: int, config: MulticutConfig) -> NDArray[np.float64]:
     """Costs of the lifted edges, (k,) float64, scaled against ``edges`` regular ones."""
     costs = signed_costs(lifted["p_cut"], config.beta_lifted, "lifted edge")
-    return costs * lifted_scale(edges, len(costs), config.lifted_weight)
+    weight = decided(config.lifted_weight, "lifted_weight")
+    return costs * lifted_scale(edges, len(costs), weight)
+
+
+def decided(value: float | None, name: str) -> float:
+    """A parameter that ``resolved`` must have decided."""
+    if value is None:
+        raise ConfigError(f"multicut.{name} must be resolved for the volume first")
+    return value
 
 
 def partition(nodes: Table, edges: Table, lifted: Table, config: MulticutConfig) -> Solution:
@@ -114,7 +144,8 @@ def partition(nodes: Table, edges: Table, lifted: Table, config: MulticutConfig)
     config
         With ``length_weighting`` resolved.
     """
-    use = slice(None) if config.lifted_weight > 0 else slice(0, 0)
+    weight = decided(config.lifted_weight, "lifted_weight")
+    use = slice(None) if weight > 0 else slice(0, 0)
     return solve(
         len(nodes["id"]),
         edges["uv"],

@@ -46,17 +46,17 @@ def test_a_value_that_is_no_probability_is_named(bad):
     ],
 )
 def test_length_weights_follow_the_scheme_and_are_bounded(scheme, factors):
-    costs = edge_costs(EDGES, MulticutConfig(length_weighting=scheme))
+    costs = edge_costs(EDGES, MulticutConfig(length_weighting=scheme, beta=0.5, weight_across=1))
     np.testing.assert_allclose(costs, np.array([1, 1, -1, -1]) * LOG3 * factors)
 
 
 def test_edges_across_sections_have_their_own_weight():
-    costs = edge_costs(EDGES, MulticutConfig(length_weighting="none", weight_across=3))
+    costs = edge_costs(EDGES, MulticutConfig(length_weighting="none", beta=0.5, weight_across=3))
     np.testing.assert_allclose(costs, np.array([1, 3, -3, -1]) * LOG3)
 
 
 def test_one_longer_contact_does_not_change_the_other_costs():
-    config = MulticutConfig(length_weighting="all")
+    config = MulticutConfig(length_weighting="all", beta=0.5, weight_across=1)
     longer = EDGES | {"length_voxels": np.array([60, 150, 7, 15], np.uint64)}
     kept = [0, 1, 3]
     np.testing.assert_array_equal(edge_costs(EDGES, config)[kept], edge_costs(longer, config)[kept])
@@ -70,7 +70,7 @@ def test_lifted_costs_weigh_together_a_share_of_the_regular_ones():
     assert lifted_scale(0, 0, 0.5) == 0
 
 
-@pytest.mark.parametrize(("z", "scheme"), [(50.0, "across"), (4.0, "none")])
+@pytest.mark.parametrize(("z", "scheme"), [(50.0, "across"), (4.0, "all")])
 def test_auto_is_decided_by_the_anisotropy(z, scheme):
     volume = VolumeInfo((9, 9, 9), (z, 4.0, 4.0), "uint8")
     assert MulticutConfig().resolved(volume).length_weighting == scheme
