@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from pipeline.contract import StageConfig, Triple, VolumeInfo
+from pipeline.contract import UINT8_MAX, StageConfig, Triple, VolumeInfo
 
 PITCH_STEPS = 4
 """Voxel sizes enter as multiples of 1/4 of the finest in-plane voxel, so that squared
@@ -24,8 +24,12 @@ class SuperpixelsConfig(StageConfig):
         "auto",
         description="2d: every section by itself; auto: 2d where z is 3 times coarser or more.",
     )
-    threshold: float = Field(
-        0.25, gt=0, le=1, description="P(boundary) from which on a voxel counts as boundary, 0..1."
+    threshold: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="P(boundary) from which on a voxel counts as boundary, 0..1; none: 0.5 in "
+        "2d, 0.25 in 3d.",
     )
     distance_cap_voxels: int | None = Field(
         None,
@@ -34,11 +38,8 @@ class SuperpixelsConfig(StageConfig):
         description="Distances to the boundary are capped here, in in-plane voxels; "
         "none: 32 in 2d, 16 in 3d.",
     )
-    sigma_seeds_voxels: float | None = Field(
-        None,
-        ge=0,
-        le=20,
-        description="Smoothing of the distance map, in in-plane voxels; none: 1.6 in 2d, 1 in 3d.",
+    sigma_seeds_voxels: float = Field(
+        1.0, ge=0, le=20, description="Smoothing of the distance map, in in-plane voxels."
     )
     seed_connectivity: Literal["faces", "full"] = Field(
         "full",
@@ -71,13 +72,11 @@ class SuperpixelsConfig(StageConfig):
         mode = self.mode
         if mode == "auto":
             mode = "2d" if volume.flat_sections else "3d"
-        cap, basin, sigma = (32, 96, 1.6) if mode == "2d" else (16, 48, 1.0)
+        cap, basin, threshold = (32, 96, 0.5) if mode == "2d" else (16, 48, 0.25)
         chosen = {
             "mode": mode,
             "distance_cap_voxels": self.distance_cap_voxels or cap,
-            "sigma_seeds_voxels": (
-                sigma if self.sigma_seeds_voxels is None else self.sigma_seeds_voxels
-            ),
+            "threshold": self.threshold or threshold,
             "basin_voxels": basin if self.basin_voxels is None else self.basin_voxels,
         }
         return self.model_copy(update=chosen)
@@ -103,6 +102,8 @@ class Geometry:
         How far a voxel's height and distance level look.
     basin
         Reach of a superpixel that the halo covers beyond ``margin``.
+    boundary_level
+        Grey value of the map, 0..255, from which on a voxel counts as boundary.
     """
 
     flat: bool
@@ -112,20 +113,21 @@ class Geometry:
     cell: Triple
     margin: Triple
     basin: Triple
+    boundary_level: int
 
     @classmethod
     def of(cls, config: SuperpixelsConfig, volume: VolumeInfo) -> Geometry:
         """Geometry of a volume under a configuration."""
         config = config.resolved(volume)
         cap, basin = config.distance_cap_voxels, config.basin_voxels
-        smoothing = config.sigma_seeds_voxels
-        if cap is None or basin is None or smoothing is None:
+        threshold = config.threshold
+        if cap is None or basin is None or threshold is None:
             raise AssertionError("resolved() decides these")
         flat = config.mode == "2d"
         finest = min(volume.voxel_size_nm[1:])
         pitch = [max(1, round(PITCH_STEPS * n / finest)) for n in volume.voxel_size_nm]
         axes = [0.0 if flat and axis == 0 else PITCH_STEPS / p for axis, p in enumerate(pitch)]
-        sigma = [smoothing * axis for axis in axes]
+        sigma = [config.sigma_seeds_voxels * axis for axis in axes]
         radius = [int(TRUNCATE * s + 0.5) for s in sigma]
         return cls(
             flat=flat,
@@ -137,6 +139,7 @@ class Geometry:
                 [math.ceil(cap * axis) + r for axis, r in zip(axes, radius, strict=True)]
             ),
             basin=_triple([math.ceil(basin * axis) for axis in axes]),
+            boundary_level=round(threshold * UINT8_MAX),
         )
 
 

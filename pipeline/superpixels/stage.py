@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import (
-    UINT8_MAX,
     ArraySpec,
     Block,
     Box,
@@ -106,7 +105,7 @@ def _fragments(
     """
     block, exact, axis = where
     levels = distance_levels(
-        boundaries >= round(config.threshold * UINT8_MAX),
+        boundaries >= geometry.boundary_level,
         geometry.pitch[axis:],
         geometry.sigma[axis:],
         geometry.cap,

@@ -1,0 +1,77 @@
+"""Write the shipped network's model card from its file's header and the benchmarks' results.
+
+``python -m benchmarks.model_card [--results runs/benchmarks]``
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.boundaries.model import load_model
+from pipeline.packaged import model_path
+
+SCORED = ("single pass", "mean TTA", "max TTA")
+
+
+def main() -> None:
+    """Write ``default.md`` beside the model."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("runs/benchmarks"))
+    results = parser.parse_args().results
+    path = model_path("default")
+    card = load_model(path).card
+    low, high = card["voxel_size_nm_range"]
+    training = card["training"]
+    lines = [
+        "# Boundary network `default`",
+        "",
+        f"RC-SPCNet (Xiao et al. 2022) at a small width: {card['parameters']:,} parameters, "
+        f"{training['network']}.",
+        "",
+        f"- **Input**: single sections of {low:.0f} to {high:.0f} nm pixels, normalised over the "
+        "whole volume; isotropic volumes are predicted along three axes.",
+        f"- **Halo**: {card['halo_pixels']} pixels, measured (largest difference between a tile "
+        f"and more context: {card['halo_largest_difference'] * 255:.2f}/255).",
+        f"- **Training**: {training['steps']} steps of {training['batch']}×{training['crop']}², "
+        f"seed {training['seed']}, on {card['device']}, torch {card['torch']}, started from "
+        f"`{card['started_from']}`; `{card['command']}`. See `docs/training.md`.",
+        "- **Licence**: research and non-commercial use, see `LICENSE-WEIGHTS.md`.",
+        "",
+        "| trained on | sections | voxels, nm | terms at the source |",
+        "|---|---|---|---|",
+        *(_data_line(volume) for volume in card["data"]),
+        "",
+        "Scores on sections that it never saw (threshold chosen on training parts; `oracle`: best "
+        "for the scored data itself):",
+        "",
+        "| data | method | threshold | V_rand | V_info | adapted Rand error |",
+        "|---|---|---|---:|---:|---:|",
+        *_score_lines(results),
+    ]
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+    print(path.with_suffix(".md"))
+
+
+def _data_line(volume: dict[str, Any]) -> str:
+    begin, end = volume["sections"]
+    size = ", ".join(f"{v:g}" for v in volume["voxel_size_nm"])
+    return f"| {volume['name']} | {begin}–{end - 1} | {size} | {volume['licence']} |"
+
+
+def _score_lines(results: Path) -> list[str]:
+    lines = []
+    for name in ("isbi2012", "snemi3d", "fib25"):
+        for row in json.loads((results / f"{name}.json").read_text())["rows"]:
+            if row["method"] not in SCORED:
+                continue
+            values = (row["v_rand"], row["v_info"], row["arand"])
+            cells = " | ".join("–" if v is None else f"{v:.4f}" for v in values)
+            lines.append(f"| {name} | {row['method']} | {row['threshold']} | {cells} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
