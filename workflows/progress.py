@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,6 +22,7 @@ from rich.progress import (
 Advance = Callable[[int, str], None]
 
 PLAIN_SECONDS = 10.0
+ALIVE_SECONDS = 20.0
 
 
 @contextmanager
@@ -40,13 +42,33 @@ def progress_bar(name: str, total: int, completed: int = 0) -> Iterator[Advance]
             task = bar.add_task(name, total=total, completed=completed, message="")
             yield lambda steps, message: bar.update(task, advance=steps, message=message)
         return
-    yield _Plain(name, total, completed)
+    with _Plain(name, total, completed) as lines:
+        yield lines
 
 
 class _Plain:
+    """Lines for logs: on progress, and a sign of life where one block takes long."""
+
     def __init__(self, name: str, total: int, completed: int) -> None:
         self.name, self.total, self.done, self.first = name, total, completed, completed
         self.began = self.shown = time.monotonic()
+        self._stop = threading.Event()
+        self._alive = threading.Thread(target=self._say_alive, daemon=True)
+
+    def __enter__(self) -> _Plain:
+        self._alive.start()
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self._stop.set()
+        self._alive.join()
+
+    def _say_alive(self) -> None:
+        while not self._stop.wait(ALIVE_SECONDS):
+            if time.monotonic() - self.shown >= ALIVE_SECONDS:
+                seconds = time.monotonic() - self.began
+                line = f"{self.name}: {self.done}/{self.total}, {seconds:.0f} s, working"
+                print(line, file=sys.stderr, flush=True)
 
     def __call__(self, steps: int, message: str) -> None:
         self.done += steps

@@ -24,8 +24,8 @@ from pipeline.multicut.costs import length_weights, lifted_scale, signed_costs
 from pipeline.multicut.solver import Solution, solve
 
 FLAT_SECTIONS = {
-    "beta": 0.6,
-    "lifted_weight": 0.5,
+    "beta": 0.7,
+    "lifted_weight": 2.0,
     "length_weighting": "across",
     "weight_across": 1.0,
 }
