@@ -10,6 +10,7 @@ from pipeline.multicut import STAGE
 from pipeline.multicut.stage import MulticutConfig
 
 VOLUME = VolumeInfo((4, 9, 9), (50.0, 4.0, 4.0), "uint8")
+EVEN = MulticutConfig(beta=0.5, lifted_weight=0.5)
 
 
 def run(p_cut, lifted_p_cut=None, config=None, length=300):
@@ -42,13 +43,13 @@ def test_neurons_are_numbered_from_1_by_their_first_superpixel():
 
 
 def test_a_lifted_edge_changes_neurons_but_not_the_plain_multicut():
-    nodes = run([0.1, 0.45, 0.1], 0.99)
+    nodes = run([0.1, 0.45, 0.1], 0.99, EVEN)
     assert nodes["neuron"].tolist() == [1, 1, 2, 2]
     assert nodes["multicut"].tolist() == [1, 1, 1, 1]
 
 
 def test_lifted_weight_0_is_the_plain_multicut():
-    nodes = run([0.1, 0.45, 0.1], 0.99, MulticutConfig(lifted_weight=0))
+    nodes = run([0.1, 0.45, 0.1], 0.99, MulticutConfig(beta=0.5, lifted_weight=0))
     assert nodes["neuron"].tolist() == [1, 1, 1, 1]
 
 
@@ -58,7 +59,7 @@ def test_a_higher_prior_of_cuts_splits_more():
 
 
 def test_long_contacts_across_flat_sections_outweigh_lifted_edges():
-    assert run([0.1, 0.45, 0.1], 0.99, length=30_000)["neuron"].tolist() == [1, 1, 1, 1]
+    assert run([0.1, 0.45, 0.1], 0.99, EVEN, length=30_000)["neuron"].tolist() == [1, 1, 1, 1]
 
 
 def test_a_volume_of_one_superpixel_is_one_neuron():
