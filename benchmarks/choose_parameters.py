@@ -1,8 +1,8 @@
 """Choose thresholds and multicut parameters on the training parts, by cross-validation.
 
 Every half of a volume is predicted by the fold network, and its edges by forests, that learned
-from the other halves. Writes
-``parameters.json`` beside this file with ``--write``.
+from the other halves. Writes ``parameters.json`` beside this file with ``--write``; run it in
+the root of the repository.
 
 ``python -m benchmarks.choose_parameters --data DATA --network FOLD0 --network FOLD1``
 """

@@ -30,7 +30,7 @@ from pipeline.evaluation.scores import ObjectScores, evaluate_labels, score_obje
 from workflows.in_memory import reconstruct_array
 
 AUGMENTATIONS = {"none": "single pass", "mean": "mean TTA", "max": "max TTA"}
-THRESHOLDS = tuple(round(0.05 * i, 2) for i in range(1, 20))
+THRESHOLDS = (0.01, 0.02, 0.03, *(round(0.05 * i, 2) for i in range(1, 20)))
 PARAMETERS = Path(__file__).with_name("parameters.json")
 
 

@@ -56,6 +56,8 @@ def load_config(preset: str | Path | None, overrides: Sequence[str] = ()) -> Pip
         values = _read_yaml(path)
     for override in overrides:
         _set(values, override)
+    if overrides:
+        source = "--set" if preset is None else f"{source} with --set"
     return parse_config(values, source)
 
 

@@ -39,7 +39,7 @@ class Job:
     config
         Resolved configuration of the whole pipeline, as JSON text.
     source
-        Arguments of ``open_volume``, as JSON-able items.
+        How to open the raw volume.
     output
         Path of the output store.
     volume

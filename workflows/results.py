@@ -132,7 +132,11 @@ def print_scores(
     ------
     InputError
         If the shapes differ.
+    ConfigError
+        If ``sections`` do not exist, or the folder of ``json_file`` does not.
     """
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise ConfigError(f"--json {json_file}: there is no folder {json_file.parent}")
     labels = None if score_map else open_labels(prediction)
     predicted = read_map(prediction) if labels is None else labels.labels
     true = read_truth(truth, predicted.shape, region)
@@ -173,9 +177,9 @@ def write_synthetic(
     neurons: NDArray[np.uint64],
     voxel_size_nm: tuple[float, float, float],
 ) -> tuple[Path, Path]:
-    """``volume.zarr`` and ``truth.tif`` of a synthetic stack, which must not exist yet."""
+    """``volume.zarr``, ``truth.tif`` and ``raw.tif`` of a synthetic stack; none may exist yet."""
     volume, truth, stack = folder / "volume.zarr", folder / "truth.tif", folder / "raw.tif"
-    if truth.exists() or volume.exists():
+    if any(path.exists() for path in (volume, truth, stack)):
         raise InputError(f"{folder} holds a stack already; give another folder")
     folder.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib"}

@@ -27,6 +27,7 @@ from pipeline.edges.targets import edge_targets, overlaps
 from pipeline.errors import ConfigError
 from pipeline.forests import Forest, fit_forest, predict, save_forest
 from pipeline.lifted.problem import compute_lifted_problem
+from workflows.blockwise import available_cores
 from workflows.in_memory import reconstruct_array
 from workflows.progress import progress_bar
 from workflows.training_data import AnnotatedVolume, read_pair
@@ -41,7 +42,9 @@ class ForestConfig(BaseModel):
     trees: int = Field(60, ge=1, le=2000, description="Number of trees.")
     max_depth: int = Field(12, ge=1, le=32, description="Depth of a tree.")
     min_leaf: int = Field(20, ge=1, description="Edges that a leaf holds at least.")
-    max_rows: int = Field(400_000, ge=100, description="Edges learned from; more are drawn from.")
+    max_rows: int = Field(
+        400_000, ge=100, description="Edges learned from, at most; drawn at random."
+    )
 
 
 class EdgeTraining(BaseModel):
@@ -220,7 +223,7 @@ def fit(
         max_depth=config.max_depth,
         min_leaf=config.min_leaf,
         seed=seed,
-        threads=2,
+        threads=available_cores(),
         metadata=metadata,
     )
     p = predict(forest, rows, names)

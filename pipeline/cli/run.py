@@ -76,7 +76,8 @@ def run(
         command=" ".join(["python -m pipeline", *sys.argv[1:]]),
     )
     info = prepared.volume.info
-    flat = "sections (2D superpixels)" if info.flat_sections else "a volume (3D superpixels)"
+    mode = prepared.config.section("superpixels").model_dump()["mode"]
+    flat = "sections (2D superpixels)" if mode == "2d" else "a volume (3D superpixels)"
     print(
         f"{volume}: {' x '.join(map(str, info.shape))} {info.dtype}, voxels of "
         f"{' x '.join(f'{v:g}' for v in info.voxel_size_nm)} nm, treated as {flat}; "

@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError
 
 
 def synth(
-    folder: Annotated[Path, typer.Argument(help="Gets volume.zarr and truth.tif.")],
+    folder: Annotated[Path, typer.Argument(help="Gets volume.zarr, truth.tif and raw.tif.")],
     shape: Annotated[str, typer.Option("--shape", help="Z,Y,X in voxels.")] = "12,256,256",
     voxel_size: VoxelSize = "50,4,4",
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,

@@ -88,7 +88,7 @@ def _looked_up(
     if len(unknown):
         raise OutputError(
             f"superpixel {values[unknown[0]]} is not among the {len(ids)} nodes of the graph: "
-            "graph and superpixels are from different runs; run again from stage graph"
+            "graph and superpixels are from different runs; run again with --overwrite"
         )
     return np.concatenate([np.zeros(1, np.uint64), neuron])[row]
 

@@ -29,14 +29,16 @@ FLAT_SECTIONS = {
     "length_weighting": "across",
     "weight_across": 1.0,
 }
-"""Chosen by ``benchmarks/choose_parameters.py`` on isbi2012 0-13 and snemi3d 0-59."""
+"""``beta`` and ``lifted_weight`` chosen by ``benchmarks/choose_parameters.py`` on the training
+parts of isbi2012 and snemi3d."""
 THICK_VOLUME = {
     "beta": 0.7,
     "lifted_weight": 2.0,
     "length_weighting": "all",
     "weight_across": 1.0,
 }
-"""Chosen by ``benchmarks/choose_parameters.py`` on fib25 z 0-99 and gala."""
+"""All but ``weight_across`` chosen by ``benchmarks/choose_parameters.py`` on the training parts of
+fib25 and gala."""
 
 
 class MulticutConfig(StageConfig):
@@ -99,7 +101,7 @@ def edge_costs(edges: Table, config: MulticutConfig) -> NDArray[np.float64]:
     edges
         ``p_cut`` float32 0..1, ``across_sections`` bool, ``length_voxels`` in voxel faces.
     config
-        With ``length_weighting`` resolved.
+        Resolved for the volume.
     """
     if config.length_weighting == "auto":
         raise ConfigError("multicut.length_weighting auto must be resolved for the volume first")
@@ -142,7 +144,7 @@ def partition(nodes: Table, edges: Table, lifted: Table, config: MulticutConfig)
     lifted
         ``uv`` (k, 2) and ``p_cut`` (k,); k may be 0.
     config
-        With ``length_weighting`` resolved.
+        Resolved for the volume.
     """
     weight = decided(config.lifted_weight, "lifted_weight")
     use = slice(None) if weight > 0 else slice(0, 0)
