@@ -41,8 +41,8 @@ CROP = np.s_[:15, :512, :512]
 """Part of every training half on which thresholds are chosen."""
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "anisotropic": {
-        "beta": (0.4, 0.5, 0.6, 0.7),
-        "lifted_weight": (0.0, 0.5, 1.0, 2.0),
+        "beta": (0.5, 0.6, 0.7, 0.8),
+        "lifted_weight": (0.0, 0.5, 1.0, 2.0, 4.0),
     },
     "isotropic": {
         "beta": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
