@@ -69,7 +69,6 @@ SNEMI3D = Dataset(
     voxel_size_nm=(30, 6, 6),
     train=(0, 60),
     validate=(60, 80),
-    region=(256, 768, 256, 768),
 )
 FIB25 = Dataset(
     name="fib25",

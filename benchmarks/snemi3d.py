@@ -1,4 +1,4 @@
-"""SNEMI3D (AC4): quality on the middle 512² of sections 60-79, which nothing was trained on.
+"""SNEMI3D (AC4): quality on sections 60-79, which nothing was trained on.
 
 ``python -m benchmarks.snemi3d --data DATA``
 """
@@ -18,7 +18,7 @@ def main() -> None:
     nodes = result["nodes"]
     moved = moved_nodes(nodes["multicut"], nodes["neuron"])
     text = (
-        "# SNEMI3D, sections 60-79, y and x 256-767\n\n"
+        "# SNEMI3D, sections 60-79\n\n"
         + as_markdown(rows)
         + f"\n{len(nodes['id'])} superpixels, {len(result['edges']['uv'])} edges; {moved} "
         "superpixels change neuron between multicut and lifted multicut.\n"
