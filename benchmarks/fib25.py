@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from benchmarks.datasets import FIB25
-from benchmarks.quality import arguments, as_markdown, label_row, moved_nodes, report, run
+from benchmarks.quality import arguments, as_markdown, graph_sentence, label_row, report, run
 
 FFN = "fib25/reference_ffn_z000-149.tif"
 
@@ -22,8 +22,6 @@ def main() -> None:
     """Run and report."""
     options = arguments(__doc__ or "")
     rows, result = run(FIB25, options)
-    nodes = result["nodes"]
-    moved = moved_nodes(nodes["multicut"], nodes["neuron"])
     begin = FIB25.validate[0]
     truth = result["truth"]
     ffn = FIB25.load(options.data, FFN, (begin, begin + len(truth)))
@@ -36,11 +34,10 @@ def main() -> None:
     text = (
         "# FIB-25, z 100-149\n\n"
         + as_markdown(rows)
-        + f"\n{len(nodes['id'])} superpixels, {len(result['edges']['uv'])} edges; {moved} "
-        "superpixels change neuron between multicut and lifted multicut. The flood-filling "
-        f"network leaves {np.mean(ffn == 0):.1%} of the voxels unlabelled.\n"
+        + f"\n{graph_sentence(result)} The flood-filling network leaves {np.mean(ffn == 0):.1%} of "
+        "the voxels unlabelled.\n"
     )
-    values = {"rows": [asdict(r) for r in rows], "moved_nodes": moved}
+    values = {"rows": [asdict(r) for r in rows]}
     report(options.output, "fib25", text, values)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import ISBI2012
-from benchmarks.quality import arguments, as_markdown, moved_nodes, report, run
+from benchmarks.quality import arguments, as_markdown, graph_sentence, report, run
 from pipeline.store.importers import IMPORTERS
 from workflows.memory import PeakMemory
 
@@ -25,17 +25,14 @@ def main() -> None:
     """Run and report."""
     options = arguments(__doc__ or "")
     rows, result = run(ISBI2012, options)
-    nodes = result["nodes"]
-    moved = moved_nodes(nodes["multicut"], nodes["neuron"])
     timing = runtime(options.data, options.output, options.config, options.set)
     text = (
         f"# ISBI 2012, sections {ISBI2012.validate[0]}-{ISBI2012.validate[1] - 1}\n\n"
         + as_markdown(rows)
-        + f"\n{len(nodes['id'])} superpixels, {len(result['edges']['uv'])} edges, "
-        f"{len(result['lifted']['uv'])} lifted edges; {moved} superpixels change neuron between "
-        "multicut and lifted multicut.\n\n" + _runtime_table(timing)
+        + f"\n{graph_sentence(result)}\n\n"
+        + _runtime_table(timing)
     )
-    values = {"rows": [asdict(r) for r in rows], "moved_nodes": moved, "runtime": timing}
+    values = {"rows": [asdict(r) for r in rows], "runtime": timing}
     report(options.output, "isbi2012", text, values)
 
 

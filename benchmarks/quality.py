@@ -227,6 +227,17 @@ def moved_nodes(before: NDArray[np.uint64], after: NDArray[np.uint64]) -> int:
     return len(before) - kept
 
 
+def graph_sentence(result: dict[str, Any]) -> str:
+    """Sizes of the graph, and how many superpixels the lifted edges move."""
+    nodes = result["nodes"]
+    moved = moved_nodes(nodes["multicut"], nodes["neuron"])
+    return (
+        f"{len(nodes['id'])} superpixels, {len(result['edges']['uv'])} edges, "
+        f"{len(result['lifted']['uv'])} lifted edges; {moved} superpixels change neuron between "
+        "multicut and lifted multicut."
+    )
+
+
 def as_markdown(rows: Sequence[Row]) -> str:
     """The rows as a Markdown table."""
     lines = [

@@ -8,27 +8,15 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from benchmarks.datasets import SNEMI3D
-from benchmarks.quality import arguments, as_markdown, moved_nodes, report, run
+from benchmarks.quality import arguments, as_markdown, graph_sentence, report, run
 
 
 def main() -> None:
     """Run and report."""
     options = arguments(__doc__ or "")
     rows, result = run(SNEMI3D, options)
-    nodes = result["nodes"]
-    moved = moved_nodes(nodes["multicut"], nodes["neuron"])
-    text = (
-        "# SNEMI3D, sections 60-79\n\n"
-        + as_markdown(rows)
-        + f"\n{len(nodes['id'])} superpixels, {len(result['edges']['uv'])} edges; {moved} "
-        "superpixels change neuron between multicut and lifted multicut.\n"
-    )
-    report(
-        options.output,
-        "snemi3d",
-        text,
-        {"rows": [asdict(r) for r in rows], "moved_nodes": moved},
-    )
+    text = f"# SNEMI3D, sections 60-79\n\n{as_markdown(rows)}\n{graph_sentence(result)}\n"
+    report(options.output, "snemi3d", text, {"rows": [asdict(r) for r in rows]})
 
 
 if __name__ == "__main__":

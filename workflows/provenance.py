@@ -153,10 +153,7 @@ class Ledger:
         return self.folder / f"{stage}.parts"
 
     def start(self, stage: str, fingerprint: str, blocks: int) -> Record:
-        """The record to go on with: the unfinished one of the same fingerprint, or a new one."""
-        old = self.record(stage)
-        if old and old.fingerprint == fingerprint and old.blocks == blocks and not old.finished:
-            return old
+        """Forget what is known of a stage; its new, unfinished record."""
         self.forget(stage)
         record = Record(stage, fingerprint, False, blocks, started=_now())
         self.save(record)
