@@ -29,7 +29,7 @@ def main() -> None:
         "# Boundary network `default`",
         "",
         f"RC-SPCNet (Xiao et al. 2022) at a small width: {card['parameters']:,} parameters, "
-        f"{training['network']}.",
+        f"{shape(training['network'])}.",
         "",
         f"- **Input**: single sections of {low:.0f} to {high:.0f} nm pixels, normalised over the "
         "whole volume; isotropic volumes are predicted along three axes.",
@@ -53,6 +53,11 @@ def main() -> None:
     ]
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print(path.with_suffix(".md"))
+
+
+def shape(network: dict[str, Any]) -> str:
+    """A network's parameters in words."""
+    return ", ".join(f"{key} {value}" for key, value in network.items() if key != "architecture")
 
 
 def _data_line(volume: dict[str, Any]) -> str:
