@@ -182,10 +182,13 @@ class Resources:
         The volume being processed.
     models
         Name -> loaded model (network or forest), as the stage's ``opens`` gave it.
+    threads
+        Threads that one call of ``compute`` may use; results do not depend on it.
     """
 
     volume: VolumeInfo
     models: Mapping[str, Any] = field(default_factory=dict)
+    threads: int = 1
 
 
 Inputs = Mapping[str, Any]

@@ -104,7 +104,7 @@ def opened(job: Job) -> Opened:
     return Opened(
         chosen,
         config,
-        Resources(job.volume, models),
+        Resources(job.volume, models, job.threads),
         job.source.open(),
         Output.open(job.output),
     )

@@ -22,6 +22,7 @@ def reconstruct_array(
     device: str = "cpu",
     until: str | None = None,
     given: Mapping[str, Any] | None = None,
+    threads: int = 1,
 ) -> dict[str, Any]:
     """Run stages on an array.
 
@@ -40,6 +41,8 @@ def reconstruct_array(
     given
         Arrays or tables that are known already; a stage whose whole output is given is
         not run.
+    threads
+        Threads of the stages that use several; the network takes torch's number.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def reconstruct_array(
             continue
         section = resolved.section(stage.name)
         models = stage.opens(section, device) if stage.opens else {}
-        resources = Resources(volume, models)
+        resources = Resources(volume, models, threads)
         tables = {
             name: {c: known[name][c] for c in columns_before(stage, name)}
             for name in stage.reads

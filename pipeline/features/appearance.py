@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.features.channels import FeaturesConfig, channel_names
+from pipeline.features.channels import channel_names
+from pipeline.features.config import FeaturesConfig
 from pipeline.features.statistics import SUMMARY
 
 SHAPE = ("skewness", "kurtosis")

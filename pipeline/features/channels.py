@@ -10,40 +10,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from scipy import ndimage
 
-from pipeline.contract import UINT8_MAX, StageConfig, Triple, VolumeInfo
+from pipeline.contract import UINT8_MAX, Triple, VolumeInfo
+from pipeline.features.config import FeaturesConfig
 from pipeline.features.curvature import largest_eigenvalue, second_derivatives
 
 TRUNCATE = 3.0
 """Radius of a smoothing kernel, in standard deviations."""
 INPUTS = ("raw", "boundary")
-
-
-class FeaturesConfig(StageConfig):
-    """Features of edges and nodes."""
-
-    mode: Literal["auto", "2d", "3d"] = Field(
-        "auto",
-        description="2d: filters within sections; auto: 2d where z is 3 times coarser or more.",
-    )
-    sigmas_voxels: tuple[float, ...] = Field(
-        (1.6, 4.2),
-        min_length=1,
-        max_length=4,
-        description="Scales of the filters, in in-plane voxels.",
-    )
-
-    def resolved(self, volume: VolumeInfo) -> Self:
-        """The same parameters with ``mode`` decided."""
-        if self.mode != "auto":
-            return self
-        return self.model_copy(update={"mode": "2d" if volume.flat_sections else "3d"})
 
 
 @dataclass(frozen=True)

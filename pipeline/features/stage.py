@@ -9,14 +9,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import (
-    UINT8_MAX,
     Block,
     Halo,
     Inputs,
@@ -27,19 +26,10 @@ from pipeline.contract import (
     TableSpec,
 )
 from pipeline.features import appearance, contact, regions
-from pipeline.features.channels import (
-    INPUTS,
-    FeaturesConfig,
-    channel_names,
-    channels,
-    scales,
-)
-from pipeline.features.samples import Samples, edge_samples, node_samples, sampled_box
-from pipeline.features.statistics import Statistics, summary
-from pipeline.normalisation import normalise
-
-ROWS_AT_ONCE = 1 << 14
-"""Rows that the merge holds statistics of at the same time."""
+from pipeline.features.channels import INPUTS, channel_names, scales
+from pipeline.features.config import FeaturesConfig
+from pipeline.features.parts import measured_parts, totals
+from pipeline.features.statistics import summary
 
 
 def halo(config: FeaturesConfig, resources: Resources) -> Halo:
@@ -81,20 +71,7 @@ def compute(block: Block, inputs: Inputs, config: FeaturesConfig, resources: Res
     parts
         ``edges`` and ``nodes``: ``ids`` and the columns of ``Statistics``.
     """
-    raw = normalise(inputs["raw"], inputs["intensity"])
-    sources = {
-        "raw": np.rint(raw * np.float32(UINT8_MAX)).astype(np.uint8),
-        "boundary": inputs["boundaries"],
-    }
-    inner = sampled_box(block).within(block.read)
-    superpixels = inputs["superpixels"][inner]
-    edges = edge_samples(block, superpixels)
-    nodes = node_samples(block, superpixels)
-    everything = channels(sources, config, resources.volume)
-    return {
-        "edges": _part(edges, (channel[inner] for channel in everything)),
-        "nodes": _part(nodes, (sources[name][inner] for name in INPUTS)),
-    }
+    return measured_parts(block, inputs, config, resources)
 
 
 def merge(
@@ -114,7 +91,7 @@ def merge(
     flat = config.resolved(resources.volume).mode == "2d"
     node_rows = [_node_rows(nodes["id"], part["nodes"]["ids"]) for part in parts]
     of_nodes = np.zeros((len(nodes["id"]), len(node_names(config))), np.float32)
-    for rows, statistics in _totals(parts, "nodes", node_rows, len(of_nodes), len(INPUTS)):
+    for rows, statistics in totals(parts, "nodes", node_rows, len(of_nodes), len(INPUTS)):
         some = {name: column[rows] for name, column in nodes.items()}
         of_nodes[rows] = regions.node_features(some, statistics)
 
@@ -122,7 +99,7 @@ def merge(
     of_edges = np.zeros((len(edges["uv"]), len(edge_names(config))), np.float32)
     degree = contact.degrees(edges["uv"], len(nodes["id"]))
     measured = len(channel_names(config))
-    for rows, statistics in _totals(parts, "edges", edge_rows, len(of_edges), measured):
+    for rows, statistics in totals(parts, "edges", edge_rows, len(of_edges), measured):
         some = {name: column[rows] for name, column in edges.items()}
         of_edges[rows] = np.concatenate(
             [
@@ -133,48 +110,6 @@ def merge(
             1,
         )
     return {"edges": {"features": of_edges}, "nodes": {"features": of_nodes}}
-
-
-def _part(samples: Samples, images: Iterator[NDArray[np.uint8]]) -> Table:
-    """Statistics of samples, with their ids."""
-    statistics = Statistics.of_samples(samples.first, (samples.read(image) for image in images))
-    return {"ids": samples.ids, **statistics.table()}
-
-
-def _totals(
-    parts: Sequence[Outputs],
-    table: str,
-    rows_of_parts: Sequence[NDArray[np.intp]],
-    count: int,
-    measured: int,
-) -> Iterator[tuple[slice, Statistics]]:
-    """Sums of the parts, some rows at a time.
-
-    Parameters
-    ----------
-    parts
-        Outputs of ``compute``.
-    table
-        ``edges`` or ``nodes``.
-    rows_of_parts
-        Of every part: the rows of the final table, ascending.
-    count
-        Rows of the final table.
-    measured
-        Number of channels.
-    """
-    for begin in range(0, count, ROWS_AT_ONCE):
-        end = min(begin + ROWS_AT_ONCE, count)
-        total = Statistics.empty(end - begin, measured)
-        for part, rows in zip(parts, rows_of_parts, strict=True):
-            low, high = np.searchsorted(rows, [begin, end])
-            if low < high:
-                columns = {n: c for n, c in part[table].items() if n != "ids"}
-                some = Statistics.of_table(columns).rows(int(low), int(high))
-                total.add(rows[low:high] - begin, some)
-        if not total.count.all():
-            raise AssertionError(f"{table} without a sample: the parts are not of this graph")
-        yield slice(begin, end), total
 
 
 def _node_rows(ids: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.intp]:

@@ -7,7 +7,7 @@ from pipeline.contract import Resources, VolumeInfo
 from pipeline.edges import STAGE
 from pipeline.edges.stage import EdgesConfig
 from pipeline.errors import ConfigError, InputError, ModelError
-from pipeline.features.channels import FeaturesConfig
+from pipeline.features.config import FeaturesConfig
 from pipeline.features.stage import edge_names
 from pipeline.forests import fit_forest, load_forest, predict, save_forest
 from pipeline.grid import whole

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.contract import VolumeInfo
-from pipeline.features.channels import FeaturesConfig, channel_names, channels, scales
+from pipeline.features.channels import channel_names, channels, scales
+from pipeline.features.config import FeaturesConfig
 from pipeline.features.curvature import largest_eigenvalue
 
 CONFIG = FeaturesConfig(sigmas_voxels=(1.0, 2.0))

@@ -8,8 +8,8 @@ from scipy.spatial import cKDTree
 
 from pipeline.contract import Resources, VolumeInfo
 from pipeline.features import STAGE
-from pipeline.features import stage as stage_module
-from pipeline.features.channels import FeaturesConfig
+from pipeline.features import parts as parts_module
+from pipeline.features.config import FeaturesConfig
 from pipeline.graph import STAGE as GRAPH
 from pipeline.graph.stage import GraphConfig
 from pipeline.grid import blocks, whole
@@ -61,7 +61,7 @@ def columns(table, result, resources, config=CONFIG):
 
 @pytest.mark.parametrize("voxel_size", [FLAT_NM, CUBIC_NM], ids=["flat", "cubic"])
 def test_blocks_in_any_order_give_the_features_of_the_whole(voxel_size, monkeypatch):
-    monkeypatch.setattr(stage_module, "ROWS_AT_ONCE", 50)  # several rounds of the merge
+    monkeypatch.setattr(parts_module, "ROWS_AT_ONCE", 50)  # several rounds of the merge
     rng = np.random.default_rng(0)
     shape = (13, 26, 23)
     resources = Resources(VolumeInfo(shape, voxel_size, "uint16"))

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.contract import Resources, VolumeInfo
 from pipeline.errors import ConfigError, ModelError
-from pipeline.features.channels import FeaturesConfig
+from pipeline.features.config import FeaturesConfig
 from pipeline.features.stage import node_names
 from pipeline.forests import fit_forest, save_forest
 from pipeline.grid import whole

@@ -1,0 +1,30 @@
+"""Parameters of the features."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field
+
+from pipeline.contract import StageConfig, VolumeInfo
+
+
+class FeaturesConfig(StageConfig):
+    """Features of edges and nodes."""
+
+    mode: Literal["auto", "2d", "3d"] = Field(
+        "auto",
+        description="2d: filters within sections; auto: 2d where z is 3 times coarser or more.",
+    )
+    sigmas_voxels: tuple[float, ...] = Field(
+        (1.6, 4.2),
+        min_length=1,
+        max_length=4,
+        description="Scales of the filters, in in-plane voxels.",
+    )
+
+    def resolved(self, volume: VolumeInfo) -> Self:
+        """The same parameters with ``mode`` decided."""
+        if self.mode != "auto":
+            return self
+        return self.model_copy(update={"mode": "2d" if volume.flat_sections else "3d"})
