@@ -9,9 +9,19 @@ from pydantic import Field
 from pipeline.contract import StageConfig, VolumeInfo
 
 
+Family = Literal["raw", "boundary", "regions", "shape", "topology"]
+FAMILIES: tuple[Family, ...] = ("raw", "boundary", "regions", "shape", "topology")
+
+
 class FeaturesConfig(StageConfig):
     """Features of edges and nodes."""
 
+    families: tuple[Family, ...] = Field(
+        FAMILIES,
+        min_length=1,
+        description="Families of edge features that are computed; see `python -m pipeline "
+        "features`.",
+    )
     mode: Literal["auto", "2d", "3d"] = Field(
         "auto",
         description="2d: filters within sections; auto: 2d where z is 3 times coarser or more.",
