@@ -14,39 +14,40 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25, ISBI2012, SNEMI3D, Dataset
+from benchmarks.mean_boundary import choose_prior
 from benchmarks.quality import AUGMENTATIONS, PARAMETERS, THRESHOLDS, best_threshold, object_scores
 from pipeline.config import parse_config
 from pipeline.evaluation.isbi import score_map, truth_sections
-from pipeline.forests import Forest, predict
-from pipeline.lifted.problem import compute_lifted_problem
 from pipeline.multicut.stage import MulticutConfig, partition
 from workflows.in_memory import reconstruct_array
 from workflows.train_edges import (
     EdgeTraining,
     Part,
-    fit,
+    fit_forests,
     out_of_fold_parts,
     read_edge_training,
-    targets_of,
 )
 
 CROP = np.s_[:15, :512, :512]
 """Part of every training half on which thresholds are chosen."""
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "anisotropic": {
-        "beta": (0.5, 0.6, 0.7, 0.8),
-        "lifted_weight": (0.0, 0.5, 1.0, 2.0, 4.0),
+        "beta": (0.6, 0.7, 0.8, 0.85),
+        "lifted_weight": (1.0, 2.0, 4.0, 8.0),
+        "beta_lifted": (0.5, 0.6, 0.7),
+        "length_weighting": ("across", "all"),
     },
     "isotropic": {
-        "beta": (0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
-        "lifted_weight": (0.0, 0.25, 0.5, 1.0, 2.0),
+        "beta": (0.5, 0.6, 0.7, 0.8),
+        "lifted_weight": (2.0, 4.0, 8.0, 16.0),
+        "beta_lifted": (0.5, 0.6, 0.7),
         "length_weighting": ("none", "all"),
     },
 }
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--network", type=Path, action="append", required=True)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--parts", type=Path, help="keep the features of the halves here")
     parser.add_argument("--skip-thresholds", action="store_true")
     parser.add_argument("--write", action="store_true", help="write parameters.json")
     options = parser.parse_args()
@@ -71,8 +73,15 @@ def main() -> None:
     chosen["multicut"] = {}
     for kind in ("anisotropic", "isotropic"):
         config = read_edge_training(Path("configs/train") / f"edges_{kind}.yaml")
-        parts = out_of_fold_parts(config, options.data, options.network, options.device)
+        parts = out_of_fold_parts(
+            config,
+            options.data,
+            options.network,
+            options.device,
+            None if options.parts is None else options.parts / kind,
+        )
         chosen["multicut"][kind] = multicut(parts, config)
+        chosen.setdefault("mean_boundary", {})[kind] = choose_prior(parts)
     if options.write:
         PARAMETERS.write_text(json.dumps(chosen, indent=1) + "\n")
 
@@ -113,75 +122,41 @@ def multicut(parts: Sequence[Part], config: EdgeTraining) -> dict[str, Any]:
     """Mean 3D adapted Rand error of every combination of a grid; the best one."""
     grid = GRIDS[config.name]
     errors: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    plain: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for half in (0, 1):
-        forests = Forests.fitted(parts[1 - half :: 2], config)
+        forests = fit_forests(parts[1 - half :: 2], config)
         for part in parts[half::2]:
             tables = forests.tables(part)
             for values in itertools.product(*grid.values()):
                 chosen = MulticutConfig(**dict(zip(grid, values, strict=True)))
                 solution = partition(
-                    tables["nodes"], tables["edges"], tables["lifted"], chosen.resolved(part.volume)
+                    tables["nodes"],
+                    tables["edges"],
+                    tables["lifted"],
+                    chosen.resolved(part.volume),
+                    part.volume,
                 )
-                labels = solution.labels + np.uint64(1)
-                where = np.searchsorted(tables["nodes"]["id"], part.tables["superpixels"])
-                errors[values].append(object_scores(labels[where], part.truth).arand_error)
+                errors[values].append(_error(part, solution.labels))
+                simple = values[0], values[-1]  # lifted edges do not change the plain multicut
+                if len(plain[simple]) <= len(errors[values]) - 1:
+                    plain[simple].append(_error(part, solution.multicut_labels))
             print(part.name, "done", flush=True)
     order = sorted(errors, key=lambda v: float(np.mean(errors[v])))
     for values in order[:8] + order[-1:]:
         print(dict(zip(grid, values, strict=True)), [round(e, 4) for e in errors[values]])
-    plain = next(v for v in order if v[1] == 0)
+    simplest = min(plain, key=lambda v: float(np.mean(plain[v])))
     return {
         "best": dict(zip(grid, order[0], strict=True)),
         "arand": float(np.mean(errors[order[0]])),
-        "best_without_lifted": dict(zip(grid, plain, strict=True)),
-        "arand_without_lifted": float(np.mean(errors[plain])),
+        "best_without_lifted": dict(zip(("beta", "length_weighting"), simplest, strict=True)),
+        "arand_without_lifted": float(np.mean(plain[simplest])),
     }
 
 
-@dataclass(frozen=True)
-class Forests:
-    """Both forests, learned from some parts, to be tried on others."""
-
-    edges: Forest
-    lifted: Forest
-    config: Any
-
-    @classmethod
-    def fitted(cls, parts: Sequence[Part], config: EdgeTraining) -> Forests:
-        """As ``train edges`` does, on these parts only."""
-        settings: Any = parse_config(config.pipeline, config.name).section("lifted")
-        targets = [targets_of(p, p.edges["uv"]) for p in parts]
-        features = [p.edges["features"] for p in parts]
-        names = parts[0].tables["attributes"]["edges/features"]["names"]
-        first, p_cut, _ = fit(features, targets, names, config.edges, config.seed, {})
-        problems = [_problem(q, p, settings) for q, p in zip(parts, p_cut, strict=True)]
-        second, _, _ = fit(
-            [q.features for q in problems],
-            [targets_of(p, q.uv) for p, q in zip(parts, problems, strict=True)],
-            problems[0].names,
-            config.lifted,
-            config.seed + 1,
-            {},
-        )
-        return cls(first, second, settings)
-
-    def tables(self, part: Part) -> dict[str, Any]:
-        """Tables of a part with the probabilities that these forests give."""
-        names = part.tables["attributes"]["edges/features"]["names"]
-        p = predict(self.edges, part.edges["features"], names)
-        problem = _problem(part, p, self.config)
-        lifted = {"uv": problem.uv, "p_cut": predict(self.lifted, problem.features, problem.names)}
-        return {
-            "nodes": part.tables["nodes"],
-            "edges": {**part.edges, "p_cut": p},
-            "lifted": lifted,
-        }
-
-
-def _problem(part: Part, p_cut: Any, config: Any) -> Any:
-    names = part.tables["attributes"]["nodes/features"]["names"]
-    edges = {**part.edges, "p_cut": p_cut}
-    return compute_lifted_problem(part.tables["nodes"], edges, names, config, part.volume)
+def _error(part: Part, labels: NDArray[np.uint64]) -> float:
+    """3D adapted Rand error of a partition of a part's nodes."""
+    where = np.searchsorted(part.tables["nodes"]["id"], part.tables["superpixels"])
+    return object_scores(labels[where] + np.uint64(1), part.truth).arand_error
 
 
 if __name__ == "__main__":

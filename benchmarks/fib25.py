@@ -9,11 +9,14 @@ unlabelled, so both are scored on all truth voxels and on its own foreground.
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25
-from benchmarks.quality import arguments, as_markdown, graph_sentence, label_row, report, run
+from benchmarks.quality import Row, arguments, as_markdown, graph_sentence, label_row, run
+from benchmarks.reports import report
 
 FFN = "fib25/reference_ffn_z000-149.tif"
 
@@ -25,12 +28,7 @@ def main() -> None:
     begin = FIB25.validate[0]
     truth = result["truth"]
     ffn = FIB25.load(options.data, FFN, (begin, begin + len(truth)))
-    foreground = np.where(ffn != 0, truth, 0)
-    for title, labels in (("flood-filling network", ffn), ("+ lifted multicut", result["neurons"])):
-        if title.startswith("flood"):
-            rows.append(label_row(title, labels, truth, None))
-        on_foreground = label_row(title, labels, foreground, None)
-        rows.append(replace(on_foreground, method=f"{title}, on the FFN's foreground"))
+    rows += ffn_rows(ffn, result["neurons"], truth)
     text = (
         "# FIB-25, z 100-149\n\n"
         + as_markdown(rows)
@@ -39,6 +37,16 @@ def main() -> None:
     )
     values = {"rows": [asdict(r) for r in rows]}
     report(options.output, "fib25", text, values)
+
+
+def ffn_rows(ffn: NDArray[Any], neurons: NDArray[Any], truth: NDArray[Any]) -> list[Row]:
+    """The flood-filling network's labels on all true voxels, and both on its foreground."""
+    foreground = np.where(ffn != 0, truth, 0)
+    rows = [label_row("flood-filling network", ffn, truth, None)]
+    for title, labels in (("flood-filling network", ffn), ("+ lifted multicut", neurons)):
+        on_foreground = label_row(title, labels, foreground, None)
+        rows.append(replace(on_foreground, method=f"{title}, on the FFN's foreground"))
+    return rows
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.datasets import ISBI2012
-from benchmarks.quality import arguments, as_markdown, graph_sentence, report, run
+from benchmarks.quality import arguments, as_markdown, graph_sentence, run
+from benchmarks.reports import report
 from pipeline.store.importers import IMPORTERS
 from workflows.memory import PeakMemory
 

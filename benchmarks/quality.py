@@ -22,8 +22,9 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from benchmarks.datasets import Dataset
+from benchmarks.mean_boundary import chosen_prior, labels_of, mean_boundary_multicut
 from pipeline.config import PipelineSections, load_config, parse_config
-from pipeline.contract import UINT8_MAX
+from pipeline.contract import UINT8_MAX, VolumeInfo
 from pipeline.evaluation.contingency import contingency
 from pipeline.evaluation.isbi import score_map, truth_sections
 from pipeline.evaluation.scores import ObjectScores, evaluate_labels, score_objects
@@ -193,12 +194,44 @@ def run(dataset: Dataset, options: argparse.Namespace) -> tuple[list[Row], dict[
         if membranes is not None:
             rows += map_row_2d(title, result["boundaries"], membranes, given.get("v_rand"))
         rows += map_row_3d(title, result["boundaries"], truth, given.get("arand"), flat)
-    nodes = result["nodes"]
-    for column, title in (("multicut", "max TTA + multicut"), ("neuron", "+ lifted multicut")):
-        labels = nodes[column][np.searchsorted(nodes["id"], result["superpixels"])]
-        rows.append(label_row(title, labels, truth, membranes))
+    rows += graph_rows(result, truth, membranes, dataset, config)
     result["truth"] = truth
     return rows, result
+
+
+def graph_rows(
+    result: dict[str, Any],
+    truth: NDArray[Any],
+    membranes: NDArray[Any] | None,
+    dataset: Dataset,
+    config: PipelineSections,
+) -> list[Row]:
+    """Multicut on mean boundaries, with the forest, and lifted; each adds one thing.
+
+    Parameters
+    ----------
+    result
+        Of ``reconstruct_array``, all stages.
+    truth, membranes
+        As in ``label_row``.
+    dataset, config
+        That the result was made of and with.
+    """
+    nodes = result["nodes"]
+    z, y, x = result["raw"].shape
+    volume = VolumeInfo((z, y, x), dataset.voxel_size_nm, result["raw"].dtype.name)
+    simple = mean_boundary_multicut(
+        result, volume, config.section("multicut"), chosen_prior(dataset.kind)
+    )
+    partitions = {
+        "max TTA + multicut, mean boundary": simple,
+        "max TTA + multicut": nodes["multicut"],
+        "+ lifted multicut": nodes["neuron"],
+    }
+    return [
+        label_row(title, labels_of(result, neuron), truth, membranes)
+        for title, neuron in partitions.items()
+    ]
 
 
 def chosen_thresholds(name: str) -> dict[str, dict[str, float]]:
@@ -249,11 +282,3 @@ def as_markdown(rows: Sequence[Row]) -> str:
         cells = ("–" if v is None else f"{v:.4f}" for v in values)
         lines.append(f"| {row.method} | {row.threshold or '–'} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def report(folder: Path, name: str, text: str, values: dict[str, Any]) -> None:
-    """Print a report and write it as Markdown and JSON."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text(text)
-    (folder / f"{name}.json").write_text(json.dumps(values, indent=1) + "\n")
-    print(text)

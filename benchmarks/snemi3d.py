@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from benchmarks.datasets import SNEMI3D
-from benchmarks.quality import arguments, as_markdown, graph_sentence, report, run
+from benchmarks.quality import arguments, as_markdown, graph_sentence, run
+from benchmarks.reports import report
 
 
 def main() -> None:

@@ -2,7 +2,8 @@
 
 No fast-math: an expression is computed as it is written, so a voxel's result does not depend
 on where it lies in its array. The compiled code is kept on disk beside the source, or in the
-user's cache; where neither can be written it is compiled again by every process.
+user's cache; where neither can be written it is compiled again by every process. What is kept
+is renewed when its own file changes, so compiled functions call none of another file.
 """
 
 from __future__ import annotations

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from pipeline import edges, features, graph, labels, lifted, multicut, normalisation, superpixels
+from pipeline import (
+    edges,
+    features,
+    foreground,
+    graph,
+    labels,
+    lifted,
+    multicut,
+    normalisation,
+    superpixels,
+)
 from pipeline.boundaries import stage as boundaries
 from pipeline.contract import Stage
 
 STAGES: tuple[Stage, ...] = (
     normalisation.STAGE,
+    foreground.STAGE,
     boundaries.STAGE,
     superpixels.STAGE,
     graph.STAGE,
@@ -17,6 +28,9 @@ STAGES: tuple[Stage, ...] = (
     multicut.STAGE,
     labels.STAGE,
 )
+
+GIVEN_VOLUMES = ("raw", "mask")
+"""Volumes that come from the user; ``mask`` only where the user gives one."""
 
 
 def stage(name: str) -> Stage:

@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "pipeline").rglob("*.py")) + sorted((ROOT / "workflows").rglob("*.py"))
 STAGE_FOLDERS = (
+    "foreground",
     "boundaries",
     "superpixels",
     "graph",
@@ -229,3 +230,27 @@ def test_boundaries_import_with_torch_numpy_pydantic_and_safetensors_alone() -> 
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "imported"
+
+
+def test_compiled_loops_call_none_of_another_file() -> None:
+    """Numba's cache on disk watches only the file of the function that is called from Python."""
+    users = [p for p in FILES if "pipeline.compiled.compiled" in imports(p)]
+    assert users
+    for path in users:
+        ours = {
+            alias.asname or alias.name
+            for node in tree(path).body
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("pipeline.")
+            for alias in node.names
+            if alias.name.islower()
+        }
+        for function in ast.walk(tree(path)):
+            if isinstance(function, ast.FunctionDef) and any(
+                isinstance(d, ast.Name) and d.id == "compiled" for d in function.decorator_list
+            ):
+                called = {
+                    n.func.id
+                    for n in ast.walk(function)
+                    if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)
+                }
+                assert not called & ours, f"{name_of(path)}: {function.name} calls {called & ours}"

@@ -12,7 +12,7 @@ from pipeline.config import PipelineConfig, as_yaml, load_config, parse_config
 from pipeline.contract import ArraySpec, VolumeInfo
 from pipeline.errors import ConfigError
 from pipeline.packaged import packaged_presets
-from pipeline.registry import STAGES, columns_before, inputs_of, stage
+from pipeline.registry import GIVEN_VOLUMES, STAGES, columns_before, inputs_of, stage
 
 FLAT = VolumeInfo((20, 400, 400), (50.0, 4.0, 4.0), "uint8")
 ISOTROPIC = VolumeInfo((200, 200, 200), (8.0, 8.0, 8.0), "uint8")
@@ -227,7 +227,7 @@ def test_no_auto_remains_and_resolving_twice_changes_nothing(volume: VolumeInfo)
 
 
 def test_stages_read_only_what_earlier_ones_write() -> None:
-    known = {"raw"}
+    known = set(GIVEN_VOLUMES)
     for one in STAGES:
         assert set(one.reads) <= known, one.name
         known |= {w.name for w in one.writes}
@@ -243,8 +243,8 @@ def test_every_column_and_array_has_one_writer() -> None:
 
 def test_registry_finds_stages_and_their_inputs() -> None:
     assert [s.name for s in STAGES] == [
-        "intensity", "boundaries", "superpixels", "graph", "features", "edges", "lifted",
-        "multicut", "labels",
+        "intensity", "foreground", "boundaries", "superpixels", "graph", "features", "edges",
+        "lifted", "multicut", "labels",
     ]  # fmt: skip
     assert stage("graph").name == "graph"
     assert [s.name for s in inputs_of(stage("boundaries"))] == ["intensity"]

@@ -23,8 +23,8 @@ from pipeline.config import parse_config
 from pipeline.contract import Resources, Stage, Table, Triple, VolumeInfo
 from pipeline.errors import BlockError, PipelineError
 from pipeline.grid import block_at, grid_shape
-from pipeline.registry import STAGES, columns_before, stage
-from pipeline.store import Output, Volume, open_volume
+from pipeline.registry import GIVEN_VOLUMES, STAGES, columns_before, stage
+from pipeline.store import MaskVolume, Output, Volume, open_mask, open_volume
 from workflows.parts import Parts, part_path, save_part
 
 
@@ -39,7 +39,7 @@ class Job:
     config
         Resolved configuration of the whole pipeline, as JSON text.
     source
-        How to open the raw volume.
+        How to open the raw volume and the mask.
     output
         Path of the output store.
     volume
@@ -69,18 +69,23 @@ class Job:
 
 @dataclass(frozen=True)
 class Source:
-    """How to open the raw volume."""
+    """How to open what the user gives: the raw volume and, possibly, a mask."""
 
     path: Path
     level: int | None
     voxel_size_nm: tuple[float, float, float] | None
     roi: Any
+    mask: Path | None = None
 
     def open(self) -> Volume:
         """The volume, in the calling process."""
         return open_volume(
             self.path, level=self.level, voxel_size_nm=self.voxel_size_nm, roi=self.roi
         )
+
+    def open_mask(self, volume: Volume) -> MaskVolume | None:
+        """The mask of the opened volume, if one is given."""
+        return None if self.mask is None else open_mask(self.mask, volume)
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,7 @@ class Opened:
     config: Any
     resources: Resources
     raw: Volume
+    mask: MaskVolume | None
     output: Output
 
 
@@ -101,11 +107,13 @@ def opened(job: Job) -> Opened:
     chosen = stage(job.stage)
     config = parse_config(json.loads(job.config), "the resolved configuration").section(job.stage)
     models = chosen.opens(config, job.device) if chosen.opens else {}
+    raw = job.source.open()
     return Opened(
         chosen,
         config,
         Resources(job.volume, models, job.threads),
-        job.source.open(),
+        raw,
+        job.source.open_mask(raw) if "mask" in chosen.reads else None,
         Output.open(job.output),
     )
 
@@ -114,7 +122,7 @@ def opened(job: Job) -> Opened:
 def read_tables(job: Job) -> tuple[dict[str, Table], dict[str, Any]]:
     """Tables that a stage reads (columns of earlier stages only), and their attributes."""
     work = opened(job)
-    volumes = {"raw", *(a.name for s in STAGES for a in s.arrays)}
+    volumes = {*GIVEN_VOLUMES, *(a.name for s in STAGES for a in s.arrays)}
     tables: dict[str, Table] = {}
     attributes: dict[str, Any] = {}
     for name in work.stage.reads:
@@ -155,6 +163,9 @@ def run_block(job: Job, index: Triple, parts: Path) -> str:
     for name in work.stage.reads:
         if name == "raw":
             inputs[name] = work.raw.read(block.read)
+        elif name == "mask":
+            if work.mask is not None:
+                inputs[name] = work.mask.read(block.read)
         elif name not in tables:
             inputs[name] = work.output.read(name, block.read)
     outputs = work.stage.compute(block, inputs, work.config, work.resources)

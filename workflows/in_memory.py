@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pipeline.config import PipelineSections
 from pipeline.contract import Resources, VolumeInfo
 from pipeline.grid import whole
-from pipeline.registry import STAGES, columns_before
+from pipeline.registry import GIVEN_VOLUMES, STAGES, columns_before
 
 
 def reconstruct_array(
@@ -40,14 +40,14 @@ def reconstruct_array(
         Last stage to run; all by default.
     given
         Arrays or tables that are known already; a stage whose whole output is given is
-        not run.
+        not run. ``mask``: (Z, Y, X) bool or integers, 0 = background.
     threads
         Threads of the stages that use several; the network takes torch's number.
 
     Returns
     -------
     results
-        Arrays (``boundaries``, ``superpixels``, ``neurons``) and tables (``nodes``,
+        Arrays (``foreground``, ``boundaries``, ``superpixels``, ``neurons``) and tables (``nodes``,
         ``edges``, ``lifted``, ``intensity``) by name, and ``attributes`` of the columns.
     """
     z, y, x = raw.shape
@@ -61,12 +61,13 @@ def reconstruct_array(
         section = resolved.section(stage.name)
         models = stage.opens(section, device) if stage.opens else {}
         resources = Resources(volume, models, threads)
+        reads = [n for n in stage.reads if n in known or n not in GIVEN_VOLUMES]
         tables = {
             name: {c: known[name][c] for c in columns_before(stage, name)}
-            for name in stage.reads
+            for name in reads
             if not isinstance(known[name], np.ndarray)
         }
-        arrays = {n: known[n] for n in stage.reads if isinstance(known[n], np.ndarray)}
+        arrays = {n: known[n] for n in reads if isinstance(known[n], np.ndarray)}
         inputs = {**arrays, **tables, "attributes": known["attributes"]}
         outputs = stage.compute(block, inputs, section, resources)
         if stage.merge:

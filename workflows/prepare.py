@@ -15,8 +15,8 @@ from pipeline.config import PipelineSections, parse_config
 from pipeline.contract import Box, Resources, Stage, StageConfig, Triple
 from pipeline.errors import ModelError, OutputError
 from pipeline.forests import Forest
-from pipeline.registry import STAGES, inputs_of
-from pipeline.store import Output, Volume, is_output
+from pipeline.registry import GIVEN_VOLUMES, STAGES, inputs_of
+from pipeline.store import MaskVolume, Output, Volume, check_apart, is_output
 from workflows.blocks import check_tile, choose_block_shape
 from workflows.blockwise import Job, Source
 from workflows.provenance import Ledger, fingerprint
@@ -32,8 +32,10 @@ class Run:
     ----------
     volume
         The raw volume.
+    mask
+        Mask volume, if the user gave one.
     source
-        How workers open it.
+        How workers open them.
     config
         With every ``auto`` decided.
     output
@@ -43,6 +45,7 @@ class Run:
     """
 
     volume: Volume
+    mask: MaskVolume | None
     source: Source
     config: PipelineSections
     output: Output
@@ -69,15 +72,17 @@ class Run:
     def fingerprints(self) -> dict[str, str]:
         """Fingerprint of every stage as it would be run now."""
         known = {"raw": self.volume.fingerprint()}
+        if self.mask is not None:
+            known["mask"] = self.mask.fingerprint()
         geometry = {
             "shape": list(self.volume.shape),
             "voxel_size_nm": list(self.volume.voxel_size_nm),
         }
         for stage in STAGES:
             section = self.config.section(stage.name)
-            inputs = {s.name: known[s.name] for s in inputs_of(stage)}
-            if "raw" in stage.reads:
-                inputs["raw"] = known["raw"]
+            names = [s.name for s in inputs_of(stage)]
+            names += [n for n in GIVEN_VOLUMES if n in stage.reads and n in known]
+            inputs = {name: known[name] for name in names}
             files = stage.files(section) if stage.files else []
             known[stage.name] = fingerprint(stage, section, files, inputs, geometry)
         return known
@@ -99,9 +104,12 @@ def prepare(
     Raises
     ------
     PipelineError
-        If the volume, a model, the machine or the output cannot be used.
+        If the volume, the mask, a model, the machine or the output cannot be used.
     """
     volume = source.open()
+    mask = source.open_mask(volume)
+    if mask is not None:
+        mask.check_foreground()
     device = choose_device(device)
     resolved = resolve(config, volume, device)
     _check_models(resolved, volume, device)
@@ -110,7 +118,7 @@ def prepare(
     check_tile(tile, shape, volume.shape)
     store = _open_output(output, volume, source, shape, overwrite)
     check_tile(tile, store.block_shape, volume.shape)
-    run = Run(volume, source, resolved, store, device)
+    run = Run(volume, mask, source, resolved, store, device)
     with run.ledger.lock():
         store.set_attributes(
             {
@@ -136,8 +144,13 @@ def reopen(output: Path) -> Run:
         identity = attributes["input"]
         roi = Box(*(tuple(c) for c in identity["roi"])) if identity["roi"] else None
         size = identity["voxel_size_argument"]
+        mask = identity.get("mask")
         source = Source(
-            Path(identity["path"]), identity["level"], tuple(size) if size else None, roi
+            Path(identity["path"]),
+            identity["level"],
+            tuple(size) if size else None,
+            roi,
+            Path(mask) if mask else None,
         )
         config = parse_config(attributes["config"], f"{output}: stored configuration")
         device = attributes["provenance"]["device"]
@@ -145,7 +158,8 @@ def reopen(output: Path) -> Run:
         raise OutputError(
             f"{output}: its run was never prepared ({error}); run it again"
         ) from error
-    return Run(source.open(), source, config, store, device)
+    volume = source.open()
+    return Run(volume, source.open_mask(volume), source, config, store, device)
 
 
 def resolve(config: PipelineSections, volume: Volume, device: str) -> PipelineSections:
@@ -197,6 +211,8 @@ def _check_features(forest: Forest, names: Sequence[str]) -> None:
 def _open_output(
     path: Path, volume: Volume, source: Source, block_shape: Triple, overwrite: bool
 ) -> Output:
+    if source.mask is not None:
+        check_apart(source.mask, path)
     if is_output(path):
         with Ledger(path).lock() if overwrite else nullcontext():
             pass
@@ -224,6 +240,7 @@ def _identity(volume: Volume, source: Source) -> dict[str, Any]:
         "path": str(source.path.resolve()),
         "level": volume.level,
         "roi": [list(source.roi.begin), list(source.roi.end)] if source.roi else None,
+        "mask": str(source.mask.resolve()) if source.mask else None,
         "voxel_size_argument": list(size) if size else None,
         "shape": list(volume.shape),
         "voxel_size_nm": list(volume.voxel_size_nm),

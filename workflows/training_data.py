@@ -40,7 +40,7 @@ class AnnotatedVolume(BaseModel):
         False, description="The sections are not neighbours in z (no 3D context)."
     )
     zero_is_boundary: bool = Field(True, description="Label 0 is membrane, not unknown.")
-    weight: float = Field(1.0, gt=0, description="Relative number of crops.")
+    weight: float = Field(1.0, gt=0, description="Relative number of crops; weight of each edge.")
     licence: str = Field("", description="Terms of the data, for the model card.")
 
     @property

@@ -7,7 +7,9 @@ guarded here, once for all callers:
 2. NaN or infinite costs are an error that names the row.
 3. Kernighan-Lin can end worse than it began: one outer iteration at a time is offered, and
    the caller keeps the best.
-4. A cluster may hold nodes that no regular edge connects: every result is split into
+4. Greedy additive contraction is quadratic in a node's degree: where there are hubs, our own
+   is used (``contracting``).
+5. A cluster may hold nodes that no regular edge connects: every result is split into
    connected components.
 """
 
@@ -20,18 +22,28 @@ import numpy as np
 from bioimage_cpp.graph import UndirectedGraph
 from bioimage_cpp.graph.agglomeration import GaspClusterPolicy
 from bioimage_cpp.graph.lifted_multicut import (
+    FusionMoveLiftedMulticut,
     LiftedGreedyAdditiveMulticut,
     LiftedKernighanLinMulticut,
     LiftedMulticutObjective,
 )
 from bioimage_cpp.graph.multicut import (
+    FusionMoveMulticut,
     GreedyAdditiveMulticut,
+    GreedyFixationMulticut,
     KernighanLinMulticut,
     MulticutObjective,
+    WatershedProposalGenerator,
 )
+from bioimage_cpp.graph.mutex_watershed import mutex_watershed_clustering
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+
+from pipeline.backend.contracting import greedy_contraction
+
+HUB_DEGREE = 2000
+"""With a node of more edges, greedy contraction is our own."""
 
 UV = NDArray[np.uint64]
 Costs = NDArray[np.float64]
@@ -90,10 +102,26 @@ class Partitioning:
         Keuper et al., "Efficient decomposition of image and mesh graphs by lifted
         multicuts", ICCV 2015.
         """
+        if self._highest_degree > HUB_DEGREE:
+            return self._greedy_with_hubs()
         solver: Any = (
             LiftedGreedyAdditiveMulticut() if self._is_lifted else GreedyAdditiveMulticut()
         )
         return self._solved(solver, self.singletons())
+
+    def _greedy_with_hubs(self) -> Labels:
+        found = greedy_contraction(
+            self.number_of_nodes,
+            np.concatenate([self.uv, self.lifted_uv]).astype(np.int64),
+            np.concatenate([self.costs, self.lifted_costs]),
+            np.arange(len(self.uv) + len(self.lifted_uv)) < len(self.uv),
+        )
+        return split_unconnected(self.uv, found)
+
+    @property
+    def _highest_degree(self) -> int:
+        ends = np.concatenate([self.uv.ravel(), self.lifted_uv.ravel()]).astype(np.int64)
+        return int(np.bincount(ends).max(initial=0))
 
     def kernighan_lin(self, labels: Labels) -> Labels:
         """One outer iteration of Kernighan-Lin from ``labels``; may end worse than them.
@@ -107,6 +135,55 @@ class Partitioning:
             else KernighanLinMulticut(number_of_outer_iterations=1)
         )
         return self._solved(solver, labels)
+
+    def greedy_fixation(self) -> Labels:
+        """Partition by greedy fixation; plain multicut only.
+
+        Levinkov et al., "A comparative study of local search algorithms for correlation
+        clustering", GCPR 2017.
+        """
+        if self._is_lifted:
+            raise ValueError("greedy fixation knows no lifted edges")
+        return self._solved(GreedyFixationMulticut(), self.singletons())
+
+    def fusion_moves(self, labels: Labels, proposals: int, seed: int) -> Labels:
+        """Fuse ``labels`` with watershed proposals, one after the other; never worse.
+
+        Beier et al., "Fusion moves for correlation clustering", CVPR 2015.
+        """
+        fusion: Any = FusionMoveLiftedMulticut if self._is_lifted else FusionMoveMulticut
+        solver = fusion(
+            proposal_generator=WatershedProposalGenerator(seed=seed),
+            number_of_iterations=proposals,
+            stop_if_no_improvement=proposals,
+            number_of_threads=1,
+            number_of_parallel_proposals=1,
+        )
+        return self._solved(solver, labels)
+
+    def mutex_watershed(self) -> Labels:
+        """Mutex watershed; repulsive edges of both kinds forbid, attractive lifted ones are lost.
+
+        Wolf et al., "The mutex watershed and its objective", PAMI 2020.
+        """
+        attract = self.costs > 0
+        if not attract.any():
+            return self.singletons()
+        apart, lifted_apart = self.costs < 0, self.lifted_costs < 0
+        return consecutive(
+            mutex_watershed_clustering(
+                UndirectedGraph.from_unique_edges(self.number_of_nodes, self.uv[attract]),
+                self.costs[attract],
+                np.concatenate([self.uv[apart], self.lifted_uv[lifted_apart]]),
+                -np.concatenate([self.costs[apart], self.lifted_costs[lifted_apart]]),
+            )
+        )
+
+    def connected(self, labels: Labels) -> Labels:
+        """The partition with every cluster split into its connected components."""
+        if len(labels) != self.number_of_nodes:
+            raise ValueError(f"{len(labels)} labels for {self.number_of_nodes} nodes")
+        return split_unconnected(self.uv, labels)
 
     def singletons(self) -> Labels:
         """Every node on its own."""
@@ -209,7 +286,11 @@ def _sorted_edges(number_of_nodes: int, uv: UV, costs: Costs, what: str) -> tupl
 
 def _ordered(number_of_nodes: int, uv: UV, what: str) -> tuple[UV, NDArray[np.int64]]:
     uv = np.asarray(uv, np.uint64).reshape(-1, 2)
-    order = np.lexsort((uv[:, 1], uv[:, 0]))
+    u, v = uv.T
+    if ((u[1:] > u[:-1]) | ((u[1:] == u[:-1]) & (v[1:] >= v[:-1]))).all():
+        order = np.arange(len(uv))
+    else:
+        order = np.lexsort((v, u))
     uv = np.ascontiguousarray(uv[order])
     if len(uv) and int(uv.max()) >= number_of_nodes:
         raise ValueError(f"an {what} names node {int(uv.max())} of only {number_of_nodes}")

@@ -10,10 +10,14 @@ import typer
 
 from pipeline.contract import Box
 from pipeline.errors import ConfigError
+from pipeline.packaged import packaged_presets
 
 Config = Annotated[
     str | None,
-    typer.Option("--config", help="Preset (isbi2012, fib_sem) or YAML file; none is needed."),
+    typer.Option(
+        "--config",
+        help=f"Preset ({', '.join(packaged_presets())}) or YAML file; none is needed.",
+    ),
 ]
 Set = Annotated[
     list[str] | None,

@@ -36,6 +36,10 @@ def run(
     roi: Annotated[
         str | None, typer.Option("--roi", help="Only this box: z0:z1,y0:y1,x0:x1 in voxels.")
     ] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option("--mask", help="Only where this volume is not 0: OME-Zarr, zarr or TIFF."),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
     memory: Annotated[
         str | None, typer.Option("--memory", help="Of one worker, e.g. 4GiB; decides the blocks.")
@@ -63,7 +67,7 @@ def run(
     resolved = load_config(config, overrides or [])
     target = output or volume.with_name(f"{volume.name.removesuffix('.zarr')}.neurons.zarr")
     limit = parse_memory(memory)
-    source = Source(volume, level, parse_voxel_size(voxel_size), parse_roi(roi))
+    source = Source(volume, level, parse_voxel_size(voxel_size), parse_roi(roi), mask)
     if truth is not None and not truth.exists():
         raise InputError(f"{truth}: does not exist")
     prepared = prepare(

@@ -46,10 +46,15 @@ def edges(
         list[Path],
         typer.Option("--network", help="Network of fold 0, then of fold 1 (give it twice)."),
     ],
+    parts: Annotated[
+        Path | None,
+        typer.Option("--parts", help="Keep the features of the parts here between calls."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Fit the two random forests on maps that the fold networks did not learn from."""
     from workflows.train_edges import read_edge_training, train_edges
 
-    for path in train_edges(read_edge_training(config), data, output, networks, device=device):
+    settings = read_edge_training(config)
+    for path in train_edges(settings, data, output, networks, device=device, kept=parts):
         print(path)

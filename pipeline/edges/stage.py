@@ -1,4 +1,4 @@
-"""P(cut) of every edge of the region adjacency graph, by a random forest."""
+"""P(cut) of every edge of the region adjacency graph, by one random forest or two."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from pipeline.forests import Forest, load_forest, predict
 from pipeline.packaged import model_path
 
 FOREST = "forest"
+FOREST_ACROSS = "forest_across"
 
 
 class EdgesConfig(StageConfig):
@@ -34,6 +35,12 @@ class EdgesConfig(StageConfig):
         min_length=1,
         description="Forest file or packaged name; auto = by the volume's anisotropy; "
         "none = the feature named boundary_feature is P(cut).",
+    )
+    forest_across: str = Field(
+        "same",
+        min_length=1,
+        description="Forest file or packaged name for edges across sections; same = the forest "
+        "of all edges.",
     )
     boundary_feature: str = Field(
         "boundary/mean",
@@ -53,6 +60,8 @@ def edge_probability(
     names: Sequence[str],
     forest: Forest | None,
     boundary_feature: str,
+    *,
+    threads: int = 1,
 ) -> NDArray[np.float32]:
     """P(cut) of every row.
 
@@ -63,9 +72,11 @@ def edge_probability(
     names
         f column names.
     forest
-        Fitted on the same names; ``None``: the boundary feature itself.
+        Fitted on some of the names; ``None``: the boundary feature itself.
     boundary_feature
         Column, 0..1, taken where there is no forest.
+    threads
+        Of the forest.
 
     Returns
     -------
@@ -75,14 +86,14 @@ def edge_probability(
     Raises
     ------
     ModelError
-        If the forest was fitted on other features.
+        If the forest was fitted on features that are not there.
     ConfigError
         If the boundary feature does not exist.
     InputError
         If it lies outside 0..1.
     """
     if forest is not None:
-        return predict(forest, features, names)
+        return predict(forest, features, names, threads=threads)
     if boundary_feature not in names:
         raise ConfigError(
             f"edges.boundary_feature {boundary_feature!r} is none of the features: "
@@ -94,31 +105,60 @@ def edge_probability(
     return p_cut
 
 
-def opens(config: EdgesConfig, device: str) -> Mapping[str, Any]:
-    """Load the forest, if there is one."""
+def forest_names(config: EdgesConfig) -> dict[str, str]:
+    """Forests by the name under which they are opened; none without a forest.
+
+    Raises
+    ------
+    ConfigError
+        If there is a forest for edges across sections and none for the others.
+    """
     if config.forest == "none":
+        if config.forest_across != "same":
+            raise ConfigError(
+                f"edges.forest_across is {config.forest_across!r}, but edges.forest is none"
+            )
         return {}
-    return {FOREST: load_forest(model_path(config.forest))}
+    across = {} if config.forest_across == "same" else {FOREST_ACROSS: config.forest_across}
+    return {FOREST: config.forest, **across}
+
+
+def opens(config: EdgesConfig, device: str) -> Mapping[str, Any]:
+    """Load the forests, if there are any."""
+    return {key: load_forest(model_path(name)) for key, name in forest_names(config).items()}
 
 
 def files(config: EdgesConfig) -> Sequence[str]:
-    """Path of the forest, if there is one."""
-    return [] if config.forest == "none" else [str(model_path(config.forest))]
+    """Paths of the forests, if there are any."""
+    return [str(model_path(name)) for name in forest_names(config).values()]
 
 
 def compute(block: Block, inputs: Inputs, config: EdgesConfig, resources: Resources) -> Outputs:
     """P(cut) of all edges."""
     names = inputs["attributes"]["edges/features"]["names"]
-    forest = resources.models.get(FOREST)
-    if forest is None and config.forest != "none":
-        raise ConfigError(f"edges.forest {config.forest!r} was not opened")
-    features = inputs["edges"]["features"]
-    return {"edges": {"p_cut": edge_probability(features, names, forest, config.boundary_feature)}}
+    edges = inputs["edges"]
+    forests: list[Forest] = []
+    for key, name in forest_names(config).items():
+        if key not in resources.models:
+            raise ConfigError(f"edges.{key} {name!r} was not opened")
+        forests.append(resources.models[key])
+    p_cut = edge_probability(
+        edges["features"],
+        names,
+        forests[0] if forests else None,
+        config.boundary_feature,
+        threads=resources.threads,
+    )
+    if len(forests) == 2:
+        across = np.flatnonzero(edges["across_sections"])
+        features = edges["features"][across]
+        p_cut[across] = predict(forests[1], features, names, threads=resources.threads)
+    return {"edges": {"p_cut": p_cut}}
 
 
 STAGE = Stage(
     name="edges",
-    version=1,
+    version=2,
     config=EdgesConfig,
     reads=("edges",),
     writes=(TableSpec("edges", {"p_cut": "float32"}),),

@@ -2,7 +2,12 @@
 
 The chance that random voxels of u and v belong to different neurons is
 ``d = 1 - sum_l P_u(l) P_v(l)``, with P the superpixel's fractions over true labels. Above
-0.6 the pair is cut, below 0.4 joined; what lies between teaches nothing and is left out.
+0.6 (``cut_above``) the pair is cut, below 0.4 (``join_below``) joined; what lies between teaches
+nothing and is left out.
+
+Where only membranes are known, the cells of one section have ids of their own, so pairs of
+superpixels in different sections teach nothing either.
+
 After Beier et al., "Multicut brings automated neurite segmentation closer to human
 performance", Nature Methods 2017.
 """
@@ -14,12 +19,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import label
 from scipy.sparse import coo_array, csr_array
 
 from pipeline.errors import InputError
 
-CUT_ABOVE = 0.6
-JOIN_BELOW = 0.4
 CHUNK_PAIRS = 1 << 18
 
 
@@ -122,7 +126,12 @@ def difference_probability(uv: NDArray[np.uint64], fractions: csr_array) -> NDAr
 
 
 def edge_targets(
-    uv: NDArray[np.uint64], overlaps: Overlaps, *, min_overlap: float = 0.5
+    uv: NDArray[np.uint64],
+    overlaps: Overlaps,
+    *,
+    min_overlap: float = 0.5,
+    cut_above: float = 0.6,
+    join_below: float = 0.4,
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """True cut or join of regular or lifted edges, and which of them to learn from.
 
@@ -134,6 +143,8 @@ def edge_targets(
         Of all superpixels.
     min_overlap
         Share of labelled voxels, 0..1, that both superpixels need.
+    cut_above, join_below
+        ``d`` above which a pair is clearly cut, below which it is clearly joined, 0..1.
 
     Returns
     -------
@@ -145,4 +156,65 @@ def edge_targets(
     d = difference_probability(uv, overlaps.fractions)
     enough = (overlaps.labelled >= min_overlap) & (overlaps.labelled > 0)
     both = enough[uv.astype(np.int64)].all(axis=1)
-    return (d > 0.5).astype(np.uint8), both & ((d > CUT_ABOVE) | (d < JOIN_BELOW))
+    return (d > 0.5).astype(np.uint8), both & ((d > cut_above) | (d < join_below))
+
+
+def cells_of_sections(membranes: NDArray[np.bool_], *, min_voxels: int = 1) -> NDArray[np.uint64]:
+    """Ids of the cells that membranes enclose, section by section.
+
+    The ids of two sections are unrelated. Pixels that touch by a corner only are not connected,
+    so that a membrane of one pixel's width separates also where it runs aslant.
+
+    Parameters
+    ----------
+    membranes
+        (Z, Y, X) bool, True = membrane.
+    min_voxels
+        Smaller cells become 0; holes in a membrane are no cells.
+
+    Returns
+    -------
+    cells
+        (Z, Y, X) uint64, 1 ... in z order; 0 = membrane.
+    """
+    cells = np.zeros(membranes.shape, np.uint64)
+    last = 0
+    for section, inside in zip(cells, ~membranes, strict=True):
+        found, count = label(inside)
+        large = np.bincount(found.ravel(), minlength=count + 1) >= min_voxels
+        large[0] = False
+        ids = np.where(large, last + np.cumsum(large), 0)
+        section[...] = ids[found]
+        last += int(large.sum())
+    return cells
+
+
+def same_section(uv: NDArray[np.uint64], box: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether both superpixels of a pair lie in one and the same section.
+
+    Parameters
+    ----------
+    uv
+        (k, 2) uint64, rows of ``box``.
+    box
+        (n, 6) int64, z0 y0 x0 z1 y1 x1 of every superpixel.
+
+    Returns
+    -------
+    same
+        (k,) bool.
+
+    Raises
+    ------
+    InputError
+        If a superpixel extends over several sections.
+    """
+    thick = box[:, 3] - box[:, 0] > 1
+    if thick.any():
+        raise InputError(
+            f"{int(thick.sum())} of {len(box)} superpixels extend over several sections; "
+            "membranes of single sections cannot teach them, give labels"
+        )
+    first, second = box[uv.astype(np.int64), 0].T
+    same: NDArray[np.bool_] = first == second
+    return same

@@ -1,4 +1,4 @@
-"""Features of edges and nodes: appearance, regions, contact; one file a family."""
+"""Features of edges and nodes: appearance, regions, shape, topology; one file a family."""
 
 from pipeline.features.stage import STAGE
 

@@ -1,19 +1,28 @@
-"""Family: how raw data, boundary map and their filter responses look along an edge."""
+"""Families ``raw`` and ``boundary``: how an input and its filter responses look along an edge.
+
+The values are ``statistics.summary`` of one sample per voxel face.
+"""
 
 from __future__ import annotations
 
 from pipeline.features.channels import channel_names
+from pipeline.features.columns import Column
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.statistics import SUMMARY
 
 SHAPE = ("skewness", "kurtosis")
 
 
-def names(config: FeaturesConfig) -> list[str]:
-    """``channel/statistic`` of every column; the values are ``statistics.summary``."""
-    return [f"{channel}/{column}" for channel in channel_names(config) for column in SUMMARY]
-
-
-def units(config: FeaturesConfig) -> list[str]:
+def unit(statistic: str) -> str:
     """A fraction of the channel's range, or ``1`` for the shape of a distribution."""
-    return ["1" if n.rsplit("/", 1)[1] in SHAPE else "range" for n in names(config)]
+    return "1" if statistic in SHAPE else "range"
+
+
+def columns(config: FeaturesConfig, source: str) -> list[Column]:
+    """``channel/statistic`` for every statistic of every channel made of ``source``."""
+    return [
+        Column(f"{channel}/{statistic}", unit(statistic), f"{statistic} over the edge's faces")
+        for channel in channel_names(config)
+        if channel.split("_")[0] == source
+        for statistic in SUMMARY
+    ]

@@ -1,56 +1,93 @@
 """Channels that features are measured on: the inputs and their filter responses, as uint8.
 
 Every response is quantised over a fixed range, so that statistics of it are integers and
-merge exactly, and does not depend on where a block begins: kernels are finite, and all that
-follows them is +, -, *, /, and square roots of single voxels.
+merge exactly, and does not depend on where a block begins (see ``filters``). Grey values are
+in levels, 0..255. With sigma s in in-plane voxels:
+
+============= ==================== =============================================================
+channel       levels 0..255        why
+============= ==================== =============================================================
+gaussian      0..255               range of the input
+gradient      0..255/(s sqrt 2 pi) that of a smoothed step from black to white
+laplacian     +-123/s^2            that of a smoothed sheet of the width that it answers most
+hessian0, ... +-123/s^2            likewise; largest eigenvalue first
+structure0,.. 0..167/(s sqrt 2 pi) root of the mean squared gradient around a straight step from
+                                   black to white; largest eigenvalue first
+============= ==================== =============================================================
+
+Rounded, 128 is 0 of a channel with a sign. A value beyond the range is clipped to it: a blob's
+Laplacian, or a texture of many steps in the structure tensor.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pipeline.contract import UINT8_MAX, Triple, VolumeInfo
 from pipeline.features.config import FeaturesConfig
-from pipeline.features.curvature import largest_eigenvalue, second_derivatives
+from pipeline.features.filters import Factors, Windows, responses
 
-TRUNCATE = 3.0
-"""Radius of a smoothing kernel, in standard deviations."""
 INPUTS = ("raw", "boundary")
+TRUNCATE = 3.0
+"""Radius of the inner window, in standard deviations."""
+OUTER = 1.5
+"""Standard deviation of the structure tensor's window, in those of the inner one: wide enough
+to take in both sides of a membrane whose width fits the scale."""
+OUTER_TRUNCATE = 2.0
+"""Radius of that window, in its standard deviations: a mean needs no smooth end."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """One scale of the filters, along z, y, x.
+    """One scale of the filters.
 
     Parameters
     ----------
     sigma
-        Of the Gaussian, in in-plane voxels.
+        Of the inner Gaussian, in in-plane voxels.
     axes
-        In-plane voxels in one voxel, inverted: 1 in plane, less along a coarser z, 0 along z
-        where sections are filtered one by one.
+        Along z, y, x: in-plane voxels in one voxel, inverted: 1 in plane, less along a
+        coarser z, 0 along z where sections are filtered one by one.
     """
 
     sigma: float
     axes: tuple[float, float, float]
 
     @property
-    def sigmas(self) -> tuple[float, float, float]:
-        """Of the Gaussian along z, y, x, in voxels."""
-        z, y, x = (self.sigma * axis for axis in self.axes)
-        return z, y, x
-
-    @property
     def radius(self) -> Triple:
         """Voxels on either side of one that its responses depend on."""
         # 1 more for the finite difference
-        z, y, x = (int(TRUNCATE * s + 0.5) + 1 if s else 0 for s in self.sigmas)
+        z, y, x = (
+            len(inner) + len(outer) - 1 if axis else 0
+            for inner, outer, axis in zip(self.inner, self.outer, self.axes, strict=True)
+        )
+        return z, y, x
+
+    @property
+    def inner(self) -> Windows:
+        """Weights of the smoothing before differences are taken."""
+        return self._windows(self.sigma, TRUNCATE)
+
+    @property
+    def outer(self) -> Windows:
+        """Weights of the structure tensor's window."""
+        return self._windows(OUTER * self.sigma, OUTER_TRUNCATE)
+
+    @property
+    def gains(self) -> tuple[float, float, float]:
+        """Levels per unit of the gradient, second derivatives, root of the structure tensor."""
+        steepest = 1 / (self.sigma * math.sqrt(2 * math.pi))
+        curved = 2 * math.exp(-0.5) / (self.sigma**2 * math.sqrt(2 * math.pi))
+        # a step's squared slope is a Gaussian of variance 1/2, which the window widens
+        mean = (0.5 / (0.5 + OUTER**2)) ** 0.25 * steepest
+        return 1 / steepest, 1 / (2 * curved), 1 / mean
+
+    def _windows(self, sigma: float, truncate: float) -> Windows:
+        z, y, x = (_window(sigma * axis, truncate) for axis in self.axes)
         return z, y, x
 
 
@@ -62,88 +99,95 @@ def scales(config: FeaturesConfig, volume: VolumeInfo) -> list[Scale]:
     return [Scale(sigma, (0.0 if flat else z, y, x)) for sigma in config.sigmas_voxels]
 
 
+def sources(config: FeaturesConfig) -> tuple[str, ...]:
+    """The inputs whose appearance along edges is asked for."""
+    return tuple(source for source in INPUTS if source in config.families)
+
+
+def response_names(config: FeaturesConfig) -> list[str]:
+    """Names of the filter responses at one scale; ``config`` is resolved."""
+    directions = range(2 if config.flat else 3)
+    eigenvalues = [f"{name}{k}" for name in ("hessian", "structure") for k in directions]
+    return ["gaussian", "gradient", "laplacian", *eigenvalues]
+
+
 def channel_names(config: FeaturesConfig) -> list[str]:
-    """Names of the channels, in the order of ``channels``."""
+    """Names of the channels of edges, by source, then scale; ``config`` is resolved.
+
+    >>> channel_names(FeaturesConfig(families=("raw",), mode="2d", sigmas_voxels=(2.5,)))[:3]
+    ['raw', 'raw_gaussian_2.5', 'raw_gradient_2.5']
+    """
     return [
         name
-        for source in INPUTS
+        for source in sources(config)
         for name in (
             source,
-            *(f"{source}_{f}_{sigma:g}" for sigma in config.sigmas_voxels for f in RESPONSES),
+            *(
+                f"{source}_{response}_{sigma:g}"
+                for sigma in config.sigmas_voxels
+                for response in response_names(config)
+            ),
         )
     ]
 
 
-def channels(
-    inputs: Mapping[str, NDArray[np.uint8]], config: FeaturesConfig, volume: VolumeInfo
-) -> Iterator[NDArray[np.uint8]]:
-    """All channels, one after the other.
+def filtered(
+    source: str,
+    image: NDArray[np.uint8],
+    scale: Scale,
+    inner: tuple[slice, slice, slice],
+) -> NDArray[np.uint8]:
+    """Responses of an input at one scale.
 
     The filters see the boundary map inverted: so boundaries are dark in both inputs, and the
     same response means the same.
 
     Parameters
     ----------
-    inputs
-        ``raw`` (normalised) and ``boundary``: (Z, Y, X) uint8, 0..255 = 0..1.
-    config, volume
-        Choose filters and scales.
+    source
+        ``raw`` or ``boundary``.
+    image
+        (Z, Y, X) uint8, 0..255 = 0..1; right as far from the array's border (where the
+        volume goes on) as ``scale.radius``.
+    scale
+        Scale of the filters.
+    inner
+        Voxels of which the responses are wanted.
 
-    Yields
-    ------
-    channel
-        (Z, Y, X) uint8; right at voxels as far from the array's border (where the volume
-        goes on) as the largest ``Scale.radius``.
+    Returns
+    -------
+    channels
+        (z, y, x, n) uint8, in the order of ``response_names``.
     """
-    for source in INPUTS:
-        yield inputs[source]
-        image = inputs[source].astype(np.float32) / np.float32(UINT8_MAX)
-        if source == "boundary":
-            image = np.float32(1) - image
-        for scale in scales(config, volume):
-            smooth = ndimage.gaussian_filter(image, scale.sigmas, mode="nearest", truncate=TRUNCATE)
-            for response in RESPONSES.values():
-                yield response(smooth, scale)
+    if source == "boundary":
+        image = np.uint8(UINT8_MAX) - image
+    begin = tuple(part.start for part in inner)
+    directions = 3 if scale.axes[0] else 2
+    shape = tuple(part.stop - part.start for part in inner)
+    out = np.empty((*shape, 3 + 2 * directions), np.uint8)
+    responses(
+        np.ascontiguousarray(image),
+        scale.inner,
+        scale.outer,
+        _singles(scale.axes),
+        _singles(scale.gains),
+        begin,
+        out,
+    )
+    return out
 
 
-def _gaussian(smooth: NDArray[np.float32], scale: Scale) -> NDArray[np.uint8]:
-    """Smoothed input, 0..1."""
-    return _quantised(smooth)
+def _singles(values: tuple[float, float, float]) -> Factors:
+    a, b, c = (np.float32(value) for value in values)
+    return a, b, c
 
 
-def _gradient(smooth: NDArray[np.float32], scale: Scale) -> NDArray[np.uint8]:
-    """Gradient magnitude, from 0 to that of a smoothed step from 0 to 1."""
-    squared = np.zeros_like(smooth)
-    for axis, factor in enumerate(scale.axes):
-        if factor:
-            slope = ndimage.correlate1d(smooth, [-0.5, 0.0, 0.5], axis, mode="nearest")
-            slope *= np.float32(factor)
-            squared += slope * slope
-    steepest = np.float32(1 / (scale.sigma * math.sqrt(2 * math.pi)))
-    magnitude: NDArray[np.float32] = np.sqrt(squared)
-    return _quantised(magnitude / steepest)
-
-
-def _valley(smooth: NDArray[np.float32], scale: Scale) -> NDArray[np.uint8]:
-    """Largest eigenvalue of the Hessian: high on dark lines and sheets; 127.5 = none.
-
-    Its range is that of the second derivative of anything between 0 and 1, smoothed.
-    """
-    eigenvalue = largest_eigenvalue(second_derivatives(smooth, scale.axes))
-    largest = 2 * math.exp(-0.5) / (scale.sigma**2 * math.sqrt(2 * math.pi))
-    return _quantised(eigenvalue / np.float32(2 * largest) + np.float32(0.5))
-
-
-def _quantised(unit: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """0..1 as 0..255, clipped."""
-    clipped = np.clip(unit, np.float32(0), np.float32(1)) * np.float32(UINT8_MAX)
-    quantised: NDArray[np.uint8] = np.rint(clipped).astype(np.uint8)
-    return quantised
-
-
-RESPONSES: Mapping[str, Callable[[NDArray[np.float32], Scale], NDArray[np.uint8]]] = {
-    "gaussian": _gaussian,
-    "gradient": _gradient,
-    "valley": _valley,
-}
-"""Filter responses by name; a new one is one function and one line."""
+def _window(sigma: float, truncate: float) -> NDArray[np.float32]:
+    """One half of a Gaussian window of sum 1, from its centre outwards."""
+    if not sigma:
+        return np.ones(1, np.float32)
+    reach = int(truncate * sigma + 0.5)
+    # one by one: numpy's exponential may depend on a value's place in the array
+    half = [math.exp(-0.5 * (k / sigma) ** 2) for k in range(reach + 1)]
+    total = half[0] + 2 * sum(half[1:])
+    return np.array([weight / total for weight in half], np.float32)

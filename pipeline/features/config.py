@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.contract import StageConfig, VolumeInfo
-
+from pipeline.errors import ConfigError
 
 Family = Literal["raw", "boundary", "regions", "shape", "topology"]
 FAMILIES: tuple[Family, ...] = ("raw", "boundary", "regions", "shape", "topology")
@@ -33,8 +33,23 @@ class FeaturesConfig(StageConfig):
         description="Scales of the filters, in in-plane voxels.",
     )
 
+    @field_validator("families")
+    @classmethod
+    def _each_once(cls, families: tuple[Family, ...]) -> tuple[Family, ...]:
+        repeated = sorted({f for f in families if families.count(f) > 1})
+        if repeated:
+            raise ValueError(f"named more than once: {', '.join(repeated)}")
+        return families
+
     def resolved(self, volume: VolumeInfo) -> Self:
         """The same parameters with ``mode`` decided."""
         if self.mode != "auto":
             return self
         return self.model_copy(update={"mode": "2d" if volume.flat_sections else "3d"})
+
+    @property
+    def flat(self) -> bool:
+        """Whether superpixels and filters lie within sections; only after ``resolved``."""
+        if self.mode == "auto":
+            raise ConfigError("features.mode auto must be resolved for the volume first")
+        return self.mode == "2d"

@@ -3,45 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import UINT8_MAX, Block, Inputs, Outputs, Resources, Table
-from pipeline.features.channels import INPUTS, channels
+from pipeline.features.channels import (
+    INPUTS,
+    Scale,
+    channel_names,
+    filtered,
+    response_names,
+    scales,
+    sources,
+)
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.samples import Samples, edge_samples, node_samples, sampled_box
 from pipeline.features.statistics import Statistics
 from pipeline.normalisation import normalise
 
-ROWS_AT_ONCE = 1 << 14
+ROWS_AT_ONCE = 1 << 12
 """Rows that the merge holds statistics of at the same time."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Channels of edges that are made and measured together.
+
+    Parameters
+    ----------
+    source
+        ``raw`` or ``boundary``.
+    scale
+        Of the filters; ``None``: the input itself.
+    first
+        Place of the first channel among all.
+    """
+
+    source: str
+    scale: Scale | None
+    first: int
 
 
 def measured_parts(
     block: Block, inputs: Inputs, config: FeaturesConfig, resources: Resources
 ) -> Outputs:
-    """Statistics of one block; see ``stage.compute``."""
-    raw = normalise(inputs["raw"], inputs["intensity"])
-    sources = {
-        "raw": np.rint(raw * np.float32(UINT8_MAX)).astype(np.uint8),
-        "boundary": inputs["boundaries"],
-    }
+    """Statistics of one block; see ``stage.compute``.
+
+    Channels are made, measured and dropped scale by scale, ``resources.threads`` scales at a
+    time.
+    """
+    config = config.resolved(resources.volume)
+    images = {"raw": _levels(inputs), "boundary": inputs["boundaries"]}
     inner = sampled_box(block).within(block.read)
     superpixels = inputs["superpixels"][inner]
     edges = edge_samples(block, superpixels)
+    of_edges = Statistics.unmeasured(edges, len(channel_names(config)))
+
+    def measure(job: Job) -> None:
+        image = images[job.source]
+        if job.scale is None:
+            channels = image[inner][..., None]
+        else:
+            channels = filtered(job.source, image, job.scale, inner)
+        of_edges.measure(edges, job.first, channels)
+
+    with ThreadPoolExecutor(resources.threads) as threads:
+        list(threads.map(measure, _jobs(config, resources)))
     nodes = node_samples(block, superpixels)
-    everything = channels(sources, config, resources.volume)
-    return {
-        "edges": _part(edges, (channel[inner] for channel in everything)),
-        "nodes": _part(nodes, (sources[name][inner] for name in INPUTS)),
-    }
-
-
-def _part(samples: Samples, images: Iterator[NDArray[np.uint8]]) -> Table:
-    """Statistics of samples, with their ids."""
-    statistics = Statistics.of_samples(samples.first, (samples.read(image) for image in images))
-    return {"ids": samples.ids, **statistics.table()}
+    of_nodes = Statistics.unmeasured(nodes, len(INPUTS))
+    for k, source in enumerate(INPUTS):
+        of_nodes.measure(nodes, k, images[source][inner][..., None])
+    return {"edges": _part(edges, of_edges), "nodes": _part(nodes, of_nodes)}
 
 
 def totals(
@@ -78,3 +113,28 @@ def totals(
         if not total.count.all():
             raise AssertionError(f"{table} without a sample: the parts are not of this graph")
         yield slice(begin, end), total
+
+
+def _levels(inputs: Inputs) -> NDArray[np.uint8]:
+    """Raw data as levels 0..255, section by section to hold few floating-point numbers."""
+    levels = np.empty(inputs["raw"].shape, np.uint8)
+    for section, raw in zip(levels, inputs["raw"], strict=True):
+        section[...] = np.rint(normalise(raw, inputs["intensity"]) * np.float32(UINT8_MAX))
+    return levels
+
+
+def _jobs(config: FeaturesConfig, resources: Resources) -> list[Job]:
+    """All jobs, those that take longest first."""
+    jobs, first = [], 0
+    for source in sources(config):
+        jobs.append(Job(source, None, first))
+        first += 1
+        for scale in scales(config, resources.volume):
+            jobs.append(Job(source, scale, first))
+            first += len(response_names(config))
+    return sorted(jobs, key=lambda job: job.scale.sigma if job.scale else 0.0, reverse=True)
+
+
+def _part(samples: Samples, statistics: Statistics) -> Table:
+    """Statistics of samples, with their ids."""
+    return {"ids": samples.ids, **statistics.table()}

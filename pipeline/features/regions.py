@@ -1,4 +1,4 @@
-"""Family: how raw data and boundary map look inside superpixels, and how two differ.
+"""Family ``regions``: how superpixels look inside, how large and long they are.
 
 The columns of nodes are kept for pairs that do not touch (lifted edges).
 """
@@ -8,57 +8,81 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import Table
-from pipeline.features.appearance import SHAPE
+from pipeline.features.appearance import unit
 from pipeline.features.channels import INPUTS
+from pipeline.features.columns import Column
+from pipeline.features.config import FeaturesConfig
 from pipeline.features.statistics import SUMMARY, Statistics, summary
+from pipeline.features.surroundings import Surroundings
 
-COMBINATIONS = ("min", "max", "difference")
-
-
-def node_names() -> list[str]:
-    """Columns of one superpixel."""
-    inside = [f"{source}/{column}" for source in INPUTS for column in SUMMARY]
-    return ["log_size", *inside]
-
-
-def node_units() -> list[str]:
-    """Unit of every column of one superpixel."""
-    inside = ["1" if column in SHAPE else "range" for _ in INPUTS for column in SUMMARY]
-    return ["log voxels", *inside]
+COMBINATIONS = {
+    "min": "the lower of both sides",
+    "max": "the higher of both sides",
+    "sum": "sum of both sides",
+    "difference": "absolute difference of both sides",
+}
+RADII_IN_SECTION = ("major", "minor")
+RADII_IN_SPACE = ("major", "middle", "minor")
 
 
-def node_features(nodes: Table, statistics: Statistics) -> NDArray[np.float32]:
-    """Columns of superpixels.
+def node_columns(config: FeaturesConfig) -> list[Column]:
+    """Columns of one superpixel; ``config`` is resolved."""
+    return [
+        Column("log_size", "log voxels", "number of voxels"),
+        *(
+            Column(
+                f"log_radius_{axis}",
+                "log nm",
+                f"standard deviation of its body along its {axis} axis",
+            )
+            for axis in (RADII_IN_SECTION if config.flat else RADII_IN_SPACE)
+        ),
+        Column("elongation", "1", "1 - minor over major radius: 0 = round, 1 = a line"),
+        *(
+            Column(f"{source}/{statistic}", unit(statistic), f"{statistic} over its voxels")
+            for source in INPUTS
+            for statistic in SUMMARY
+        ),
+    ]
+
+
+def node_features(
+    surroundings: Surroundings, rows: slice, statistics: Statistics
+) -> NDArray[np.float32]:
+    """Columns of some superpixels.
 
     Parameters
     ----------
-    nodes
-        Rows of the graph's table: ``size_voxels``.
+    surroundings
+        Of the graph.
+    rows
+        Which superpixels.
     statistics
         Of the voxels of these rows, in the channels of INPUTS; a sample is twice a voxel.
 
     Returns
     -------
     features
-        (n, g) float32, see ``node_names``.
+        (n, g) float32, see ``node_columns``.
     """
-    size = np.log(nodes["size_voxels"].astype(np.float64)).astype(np.float32)
-    return np.concatenate([size[:, None], summary(statistics)], 1)
+    size = surroundings.nodes["size_voxels"][rows].astype(np.float64)
+    radii = surroundings.radii_nm[rows]
+    elongation = 1 - radii[:, -1] / radii[:, 0]
+    body = np.stack([np.log(size), *np.log(radii).T, elongation], 1)
+    return np.concatenate([body.astype(np.float32), summary(statistics)], 1)
 
 
-def names() -> list[str]:
-    """Columns of an edge."""
-    return [f"regions/{name}/{how}" for how in COMBINATIONS for name in node_names()]
-
-
-def units() -> list[str]:
-    """Unit of every column of an edge."""
-    return node_units() * len(COMBINATIONS)
+def columns(config: FeaturesConfig) -> list[Column]:
+    """Columns of an edge; ``config`` is resolved."""
+    return [
+        Column(f"regions/{column.name}/{how}", column.unit, f"{column.meaning}; {meaning}")
+        for how, meaning in COMBINATIONS.items()
+        for column in node_columns(config)
+    ]
 
 
 def values(uv: NDArray[np.uint64], features: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Minimum, maximum and absolute difference of the two superpixels' columns.
+    """Minimum, maximum, sum and absolute difference of the two superpixels' columns.
 
     Parameters
     ----------
@@ -70,7 +94,7 @@ def values(uv: NDArray[np.uint64], features: NDArray[np.float32]) -> NDArray[np.
     Returns
     -------
     values
-        (m, 3 g) float32.
+        (m, 4 g) float32.
     """
     u, v = features[uv[:, 0]], features[uv[:, 1]]
-    return np.concatenate([np.minimum(u, v), np.maximum(u, v), np.abs(u - v)], 1)
+    return np.concatenate([np.minimum(u, v), np.maximum(u, v), u + v, np.abs(u - v)], 1)

@@ -3,8 +3,9 @@
 1. Channels: raw and boundary map as uint8, and their filter responses (``channels``).
 2. Samples: one per voxel face of an edge, one per voxel of a node (``samples``).
 3. Integer statistics of the samples, keyed by superpixel ids (``statistics``).
-4. Merge: parts are added in rows of the graph's tables; then the families' columns,
-   ``appearance``, ``regions``, ``contact``, in this order.
+4. Merge: parts are added in rows of the graph's tables; then the columns of the chosen
+   families, ``appearance`` (raw, boundary), ``regions``, ``shape``, ``topology``, in this
+   order. The nodes' columns are always the same: lifted edges compare them.
 """
 
 from __future__ import annotations
@@ -25,38 +26,67 @@ from pipeline.contract import (
     Table,
     TableSpec,
 )
-from pipeline.features import appearance, contact, regions
-from pipeline.features.channels import INPUTS, channel_names, scales
-from pipeline.features.config import FeaturesConfig
+from pipeline.features import appearance, regions, shape, topology
+from pipeline.features.channels import INPUTS, channel_names, scales, sources
+from pipeline.features.columns import Column
+from pipeline.features.config import FAMILIES, Family, FeaturesConfig
 from pipeline.features.parts import measured_parts, totals
 from pipeline.features.statistics import summary
+from pipeline.features.surroundings import Surroundings
 
 
 def halo(config: FeaturesConfig, resources: Resources) -> Halo:
     """Reach of the largest filter; one more above, for the faces of the last voxels."""
-    radius = [scale.radius for scale in scales(config, resources.volume)]
-    z, y, x = (max(r[axis] for r in radius) for axis in range(3))
+    filters = scales(config, resources.volume) if sources(config) else []
+    z, y, x = (max((f.radius[axis] for f in filters), default=0) for axis in range(3))
     return Halo(below=(z, y, x), above=(z + 1, y + 1, x + 1))
 
 
+def edge_families(config: FeaturesConfig) -> dict[Family, list[Column]]:
+    """Columns of every chosen family, in the order of ``edges/features``.
+
+    ``config`` is resolved.
+    """
+    everything: dict[Family, list[Column]] = {
+        "raw": appearance.columns(config, "raw"),
+        "boundary": appearance.columns(config, "boundary"),
+        "regions": regions.columns(config),
+        "shape": shape.columns(config),
+        "topology": list(topology.COLUMNS),
+    }
+    return {family: everything[family] for family in FAMILIES if family in config.families}
+
+
+def edge_columns(config: FeaturesConfig) -> list[Column]:
+    """Columns of ``edges/features``; ``config`` is resolved."""
+    return [column for columns in edge_families(config).values() for column in columns]
+
+
+def node_columns(config: FeaturesConfig) -> list[Column]:
+    """Columns of ``nodes/features``, whatever the families; ``config`` is resolved."""
+    return regions.node_columns(config)
+
+
 def edge_names(config: FeaturesConfig) -> list[str]:
-    """Columns of ``edges/features``."""
-    return [*appearance.names(config), *regions.names(), *contact.names()]
+    """Names of the columns of ``edges/features``; ``config`` is resolved."""
+    return [column.name for column in edge_columns(config)]
 
 
 def node_names(config: FeaturesConfig) -> list[str]:
-    """Columns of ``nodes/features``."""
-    return regions.node_names()
+    """Names of the columns of ``nodes/features``; ``config`` is resolved."""
+    return [column.name for column in node_columns(config)]
 
 
 def attributes(config: FeaturesConfig, resources: Resources) -> Mapping[str, Mapping[str, Any]]:
     """Names and units of the columns."""
+    resolved = config.resolved(resources.volume)
+    tables = {"edges": edge_columns(resolved), "nodes": node_columns(resolved)}
     return {
-        "edges/features": {
-            "names": edge_names(config),
-            "units": [*appearance.units(config), *regions.units(), *contact.units()],
-        },
-        "nodes/features": {"names": node_names(config), "units": regions.node_units()},
+        f"{table}/features": {
+            "names": [column.name for column in columns],
+            "units": [column.unit for column in columns],
+        }
+        for table, columns in tables.items()
     }
 
 
@@ -87,28 +117,26 @@ def merge(
     outputs
         ``edges``: ``features`` (m, f) float32; ``nodes``: ``features`` (n, g) float32.
     """
+    resolved = config.resolved(resources.volume)
     nodes, edges = tables["nodes"], tables["edges"]
-    flat = config.resolved(resources.volume).mode == "2d"
+    surroundings = Surroundings.of(nodes, edges, resolved.flat, resources.volume)
     node_rows = [_node_rows(nodes["id"], part["nodes"]["ids"]) for part in parts]
-    of_nodes = np.zeros((len(nodes["id"]), len(node_names(config))), np.float32)
+    of_nodes = np.zeros((len(nodes["id"]), len(node_columns(resolved))), np.float32)
     for rows, statistics in totals(parts, "nodes", node_rows, len(of_nodes), len(INPUTS)):
-        some = {name: column[rows] for name, column in nodes.items()}
-        of_nodes[rows] = regions.node_features(some, statistics)
+        of_nodes[rows] = regions.node_features(surroundings, rows, statistics)
 
     edge_rows = [_edge_rows(nodes["id"], edges["uv"], part["edges"]["ids"]) for part in parts]
-    of_edges = np.zeros((len(edges["uv"]), len(edge_names(config))), np.float32)
-    degree = contact.degrees(edges["uv"], len(nodes["id"]))
-    measured = len(channel_names(config))
+    of_edges = np.zeros((len(edges["uv"]), len(edge_columns(resolved))), np.float32)
+    measured = len(channel_names(resolved))
     for rows, statistics in totals(parts, "edges", edge_rows, len(of_edges), measured):
-        some = {name: column[rows] for name, column in edges.items()}
-        of_edges[rows] = np.concatenate(
-            [
-                summary(statistics),
-                regions.values(some["uv"], of_nodes),
-                contact.values(some, nodes, degree, flat, resources.volume),
-            ],
-            1,
-        )
+        families = [summary(statistics)]
+        if "regions" in resolved.families:
+            families.append(regions.values(edges["uv"][rows], of_nodes))
+        if "shape" in resolved.families:
+            families.append(shape.values(surroundings, rows))
+        if "topology" in resolved.families:
+            families.append(topology.values(surroundings, rows))
+        of_edges[rows] = np.concatenate(families, 1)
     return {"edges": {"features": of_edges}, "nodes": {"features": of_nodes}}
 
 
@@ -135,7 +163,7 @@ def _edge_rows(
 
 STAGE = Stage(
     name="features",
-    version=1,
+    version=2,
     config=FeaturesConfig,
     reads=("raw", "boundaries", "superpixels", "intensity", "nodes", "edges"),
     writes=(

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from pipeline.errors import ModelError
-from pipeline.forests.model import ARRAYS, Forest
+from pipeline.forests.model import ARRAYS, KNOTS, Forest
 
 MAX_BYTES = 4 * 1024 * 1024
 _HEADER = "forest"
@@ -25,8 +25,9 @@ def save_forest(path: str | Path, forest: Forest) -> None:
         If the file would be larger than ``MAX_BYTES`` (4 MiB).
     """
     header = {"feature_names": list(forest.feature_names), "metadata": forest.metadata}
+    names = [*ARRAYS, *(KNOTS if len(forest.calibration_x) else ())]
     content = save(
-        {name: getattr(forest, name) for name in ARRAYS},
+        {name: getattr(forest, name) for name in names},
         metadata={_HEADER: json.dumps(header, sort_keys=True)},
     )
     if len(content) > MAX_BYTES:
@@ -61,14 +62,18 @@ def load_forest(path: str | Path) -> Forest:
 def _read(path: str | Path) -> Forest:
     with safe_open(str(path), framework="numpy") as file:
         names = set(file.keys())
-        if names != set(ARRAYS):
-            raise ModelError(f"not a forest: it holds {sorted(names)}, not {sorted(ARRAYS)}")
-        for name, dtype in ARRAYS.items():
+        if names not in (set(ARRAYS), {*ARRAYS, *KNOTS}):
+            raise ModelError(
+                f"not a forest: it holds {sorted(names)}, not {sorted(ARRAYS)} with or without "
+                f"{sorted(KNOTS)}"
+            )
+        known = {name: dtype for name, dtype in (ARRAYS | KNOTS).items() if name in names}
+        for name, dtype in known.items():
             stored = file.get_slice(name).get_dtype()
             if stored != f"{dtype.kind.upper()}{8 * dtype.itemsize}":
                 raise ModelError(f"{name} is stored as {stored}, not {dtype}")
         feature_names, metadata = _parsed((file.metadata() or {}).get(_HEADER))
-        arrays = {name: file.get_tensor(name) for name in ARRAYS}
+        arrays = {name: file.get_tensor(name) for name in known}
     return Forest(**arrays, feature_names=feature_names, metadata=metadata)
 
 

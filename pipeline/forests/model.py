@@ -39,6 +39,9 @@ class Forest:
         Name of every column.
     metadata
         Whatever JSON the maker notes, e.g. training data and out-of-bag error.
+    calibration_x, calibration_y
+        (knots,) float32, the piecewise linear map from the trees' mean to P(cut): x rises
+        strictly, y never falls, both lie in 0..1. No knots: the mean itself is P(cut).
 
     Raises
     ------
@@ -54,6 +57,8 @@ class Forest:
     tree_offsets: NDArray[np.int32]
     feature_names: tuple[str, ...]
     metadata: dict[str, Any] = field(default_factory=dict)
+    calibration_x: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    calibration_y: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __post_init__(self) -> None:
         """Refuse arrays that are not a forest."""
@@ -62,6 +67,7 @@ class Forest:
         self._check_children()
         if self.depth > MAX_DEPTH:
             raise ModelError(f"a tree is deeper than {MAX_DEPTH}")
+        check_knots(self.calibration_x, self.calibration_y)
 
     @property
     def trees(self) -> int:
@@ -123,6 +129,30 @@ class Forest:
             raise ModelError("a node is the child of none or of several nodes")
 
 
+def check_knots(x: NDArray[Any], y: NDArray[Any]) -> None:
+    """Refuse arrays that are no calibration.
+
+    Raises
+    ------
+    ModelError
+        Unless both are (knots,) float32 in 0..1, x rises strictly, y never falls, and there
+        are no knots or at least two.
+    """
+    for name, array in (("calibration_x", x), ("calibration_y", y)):
+        if array.ndim != 1 or array.dtype != np.float32:
+            raise ModelError(
+                f"{name} must be one-dimensional float32, is {array.ndim}d {array.dtype}"
+            )
+        if not ((array >= 0) & (array <= 1)).all():
+            raise ModelError(f"{name} reaches outside 0..1")
+    if len(x) != len(y) or len(x) == 1:
+        raise ModelError(f"the calibration has {len(x)} x and {len(y)} y; 2 or more are needed")
+    if (np.diff(x) <= 0).any():
+        raise ModelError("calibration_x does not rise strictly")
+    if (np.diff(y) < 0).any():
+        raise ModelError("calibration_y falls")
+
+
 ARRAYS: dict[str, np.dtype[Any]] = {
     "children_left": np.dtype(np.int32),
     "children_right": np.dtype(np.int32),
@@ -132,3 +162,8 @@ ARRAYS: dict[str, np.dtype[Any]] = {
     "tree_offsets": np.dtype(np.int32),
 }
 """The arrays of a forest and their dtypes, in memory and in its file."""
+KNOTS: dict[str, np.dtype[Any]] = {
+    "calibration_x": np.dtype(np.float32),
+    "calibration_y": np.dtype(np.float32),
+}
+"""The arrays of a calibration; a file holds both or none."""

@@ -1,111 +1,156 @@
-"""Nodes and edges of one block, keyed by superpixel ids."""
+"""Nodes, edges and overlaps of one block, keyed by superpixel ids, and their exact unions."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import Block, Table
-from pipeline.grid import faces
+from pipeline.contract import Block, Box, Table
+from pipeline.graph.totals import dense_labels, node_totals, pair_totals
+
+FACES = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
+"""From the lower voxel of a face to the upper one, along z, y, x."""
+TWO_SECTIONS = ((2, 0, 0),)
+LABEL = np.uint64((1 << 32) - 1)
 
 
-def block_nodes(block: Block, superpixels: NDArray[np.uint64]) -> Table:
-    """Sizes, coordinate sums and boxes of the superpixels of ``block.write``.
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The superpixels of a block and above it, numbered densely.
 
     Parameters
     ----------
     block
-        Chooses the voxels and says where they lie.
-    superpixels
-        (Z, Y, X) uint64, covers ``block.read``; 0 = masked, no node.
+        Its ``read`` begins where ``write`` does.
+    dense
+        (Z, Y, X) int32, covers ``block.read``; 0 = masked.
+    ids
+        (n,) uint64, sorted: label k is superpixel ``ids[k - 1]``.
+    """
+
+    block: Block
+    dense: NDArray[np.int32]
+    ids: NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, block: Block, superpixels: NDArray[np.uint64]) -> Self:
+        """From superpixels over ``block.read``; what lies below the block is left out."""
+        above = replace(block, read=Box(block.write.begin, block.read.end))
+        dense, ids = dense_labels(superpixels[above.read.within(block.read)])
+        return cls(above, dense, ids)
+
+
+def block_nodes(labels: Labels) -> Table:
+    """Sizes, coordinate sums and boxes of the superpixels of the written box.
 
     Returns
     -------
     nodes
-        Rows sorted by ``id`` uint64: ``size_voxels`` uint64; ``sums`` (n, 3) uint64, sums of
-        z, y, x over the voxels; ``box`` (n, 6) int64, z0 y0 x0 z1 y1 x1, half open.
+        Rows sorted by ``id`` uint64: ``size_voxels`` uint64; ``sums`` (n, 3) int64 of z, y, x
+        over the voxels, ``products`` (n, 6) int64 of zz, zy, zx, yy, yx, xx; ``box`` (n, 6)
+        int64, z0 y0 x0 z1 y1 x1, half open.
     """
-    inner = np.ascontiguousarray(superpixels[block.inner])
-    start = run_starts(inner)
-    values = inner.ravel()[start]
-    length = np.diff(start, append=inner.size)
-    z, y, x = (
-        (c + o)[values > 0]
-        for c, o in zip(np.unravel_index(start, inner.shape), block.write.begin, strict=True)
+    write = labels.block.write
+    totals, box = node_totals(
+        labels.dense, np.array(write.shape), np.array(write.begin), len(labels.ids)
     )
-    length, values = length[values > 0], values[values > 0]
-    # of a run along x: its voxels' sum of x is length * (first + last) / 2
-    sums = np.stack([z * length, y * length, length * (2 * x + length - 1) // 2], 1)
-    runs = {
-        "id": values,
-        "size_voxels": length.astype(np.uint64),
-        "sums": sums.astype(np.uint64),
-        "box": np.stack([z, y, x, z + 1, y + 1, x + length], 1).astype(np.int64),
+    here = totals[:, 0] > 0
+    return {
+        "id": labels.ids[here],
+        "size_voxels": totals[here, 0].astype(np.uint64),
+        "sums": totals[here, 1:4],
+        "products": totals[here, 4:],
+        "box": box[here],
     }
-    return union_nodes(runs)
+
+
+def block_edges(labels: Labels) -> Table:
+    """Voxel faces between the superpixels that touch; a face belongs to its lower voxel.
+
+    Returns
+    -------
+    edges
+        Rows sorted by ``ids`` (m, 2) uint64, lower id first: ``faces`` (m, 3) uint64, along
+        z, y, x; ``sums`` (m, 3) and ``products`` (m, 6) int64, as of nodes, of twice the
+        positions midway between both voxels.
+    """
+    ids, totals = _pairs(labels, FACES)
+    return {
+        "ids": ids,
+        "faces": totals[:, :3].astype(np.uint64),
+        "sums": totals[:, 3:6],
+        "products": totals[:, 6:],
+    }
+
+
+def block_overlaps(labels: Labels) -> Table:
+    """Superpixels that lie over each other two sections apart, whatever is between them.
+
+    Returns
+    -------
+    overlaps
+        Rows sorted by ``ids`` (k, 2) uint64, lower id first: ``voxels`` uint64, how many
+        voxels of either have the other two sections above; the lower voxel's block counts.
+    """
+    ids, totals = _pairs(labels, TWO_SECTIONS)
+    return {"ids": ids, "voxels": totals[:, 0].astype(np.uint64)}
+
+
+def no_overlaps() -> Table:
+    """The table of a block whose sections are not flat."""
+    return {"ids": np.zeros((0, 2), np.uint64), "voxels": np.zeros(0, np.uint64)}
 
 
 def union_nodes(rows: Table) -> Table:
     """One row for every id: sizes and sums added, boxes united; exact in any order."""
     order = np.argsort(rows["id"], kind="stable")
     ids = rows["id"][order]
-    first = group_starts(ids)
+    first = _group_starts(ids)
     box = rows["box"][order]
+    added = {name: rows[name][order] for name in ("size_voxels", "sums", "products")}
     return {
         "id": ids[first],
-        "size_voxels": _reduce(np.add, rows["size_voxels"][order], first),
-        "sums": _reduce(np.add, rows["sums"][order], first),
+        **{name: _reduce(np.add, column, first) for name, column in added.items()},
         "box": np.concatenate(
             [_reduce(np.minimum, box[:, :3], first), _reduce(np.maximum, box[:, 3:], first)], 1
         ),
     }
 
 
-def block_edges(block: Block, superpixels: NDArray[np.uint64]) -> Table:
-    """Numbers of voxel faces between the superpixels that touch in a block.
-
-    A face belongs to the block of its lower voxel.
-
-    Parameters
-    ----------
-    block
-        Chooses the faces.
-    superpixels
-        (Z, Y, X) uint64, covers ``block.read`` with one voxel above; 0 = masked, no edge.
-
-    Returns
-    -------
-    edges
-        Rows sorted by ``ids`` (m, 2) uint64, lower id first: ``faces_z``, ``faces_yx``
-        uint64, numbers of faces along z and within the section.
-    """
-    parts = [_face_runs(*faces(block, superpixels, axis), axis) for axis in range(3)]
-    return union_edges({name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
-
-
-def union_edges(rows: Table) -> Table:
-    """One row for every pair of ids: face numbers added; exact in any order."""
+def union_pairs(rows: Table) -> Table:
+    """One row for every pair of ``ids``: all other columns added; exact in any order."""
     ids = rows["ids"]
     order = np.lexsort((ids[:, 1], ids[:, 0]))
     ids = ids[order]
-    first = group_starts(ids)
+    first = _group_starts(ids)
+    added = {name: column[order] for name, column in rows.items() if name != "ids"}
     return {
         "ids": ids[first],
-        "faces_z": _reduce(np.add, rows["faces_z"][order], first),
-        "faces_yx": _reduce(np.add, rows["faces_yx"][order], first),
+        **{name: _reduce(np.add, column, first) for name, column in added.items()},
     }
 
 
-def run_starts(array: NDArray[Any]) -> NDArray[np.int64]:
-    """Flat indices where a run of equal values begins; runs end with their row along x."""
-    starts = np.ones(array.shape, bool)
-    starts[..., 1:] = array[..., 1:] != array[..., :-1]
-    return np.flatnonzero(starts).astype(np.int64)
+def _pairs(
+    labels: Labels, shifts: tuple[tuple[int, int, int], ...]
+) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    """Pairs of ids, sorted, and their totals; see ``pair_totals``."""
+    block = labels.block
+    begin = np.array(block.write.begin)
+    steps = np.array(shifts)
+    reach = np.minimum(block.write.end, block.volume_shape - steps) - begin
+    needed = (reach + steps)[(reach > 0).all(1)]
+    if (needed > labels.dense.shape).any():
+        raise AssertionError("the block was read with too small a halo above")
+    keys, totals = pair_totals(labels.dense, reach, steps, begin)
+    order = np.argsort(keys)
+    pairs = np.stack([keys >> np.uint64(32), keys & LABEL], 1)[order].astype(np.int64) - 1
+    return labels.ids[pairs], totals[order]
 
 
-def group_starts(rows: NDArray[Any]) -> NDArray[np.int64]:
+def _group_starts(rows: NDArray[Any]) -> NDArray[np.int64]:
     """Positions where sorted rows change: (n,) or (n, k) -> first row of every group."""
     if not len(rows):
         return np.zeros(0, np.int64)
@@ -113,21 +158,6 @@ def group_starts(rows: NDArray[Any]) -> NDArray[np.int64]:
     if changed.ndim > 1:
         changed = changed.any(1)
     return np.flatnonzero(np.concatenate([[True], changed])).astype(np.int64)
-
-
-def _face_runs(lower: NDArray[np.uint64], upper: NDArray[np.uint64], axis: int) -> Table:
-    """Pairs of different ids across faces, equal neighbours in raster order counted once."""
-    touching = (lower != upper) & (lower > 0) & (upper > 0)
-    a, b = lower[touching], upper[touching]
-    pairs = np.stack([np.minimum(a, b), np.maximum(a, b)], 1)
-    start = group_starts(pairs)
-    count = np.diff(start, append=len(pairs)).astype(np.uint64)
-    none = np.zeros_like(count)
-    return {
-        "ids": pairs[start],
-        "faces_z": count if axis == 0 else none,
-        "faces_yx": none if axis == 0 else count,
-    }
 
 
 def _reduce(operation: np.ufunc, values: NDArray[Any], first: NDArray[np.int64]) -> NDArray[Any]:

@@ -10,6 +10,9 @@ from pipeline.contract import StageConfig, VolumeInfo
 from pipeline.errors import ConfigError
 
 Share = Annotated[float, Field(gt=0, lt=1)]
+Exponent = Annotated[float, Field(ge=0, le=1)]
+Family = Literal["paths", "clustering", "regions", "geometry"]
+FAMILIES: tuple[Family, ...] = ("paths", "clustering", "regions", "geometry")
 
 
 class LiftedConfig(StageConfig):
@@ -20,6 +23,12 @@ class LiftedConfig(StageConfig):
         min_length=1,
         description="Forest file or packaged name; auto = by the volume's anisotropy; "
         "none = no lifted edges, a plain multicut.",
+    )
+    families: tuple[Family, ...] = Field(
+        FAMILIES,
+        min_length=1,
+        description="Families of features of lifted edges that are computed; see `python -m "
+        "pipeline features`.",
     )
     max_distance: Literal["auto"] | Annotated[int, Field(ge=2, le=6)] = Field(
         "auto",
@@ -34,13 +43,15 @@ class LiftedConfig(StageConfig):
     max_partners: int = Field(
         64, ge=1, le=4096, description="Lifted edges that one superpixel has at most."
     )
-    linkage_thresholds: tuple[Share, ...] = Field(
-        (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
-        description="Mean P(cut) at which agglomerations by average linkage stop; the feature "
-        "is the share of them that keep the pair apart.",
+    linkage_exponents: tuple[Exponent, ...] = Field(
+        (0.0, 0.1, 0.3, 0.5, 0.7),
+        min_length=1,
+        description="Exponents of size of agglomerations by mean P(cut): higher ones join small "
+        "clusters first, 0 is average linkage; the features are the P(cut) at which a pair joins.",
     )
     greedy_priors: tuple[Share, ...] = Field(
         (0.3, 0.4, 0.5, 0.6, 0.7),
+        min_length=1,
         description="Priors of a cut of greedy multicuts; the feature is the share of them "
         "that keep the pair apart.",
     )

@@ -1,228 +1,223 @@
-"""Pairs of nodes 2 .. d steps apart in the graph, and the shortest paths between them.
+"""Pairs of nodes 2 .. d steps apart in the graph: the lifted edges.
 
-1. Both directions of every edge become a compressed adjacency.
-2. Sources are walked breadth first, many at a time; hubs are reached but not passed through.
-3. Every source keeps its nearest partners; a pair stays if each keeps the other.
+1. From every node but hubs the graph is walked breadth first; hubs are reached but not passed.
+2. Every node keeps its nearest partners: those that overlap it two sections apart, then those
+   of fewest steps, then the nearest centres. A hub keeps the nearest of those that keep it.
+3. A pair stays if each keeps the other.
 
-Hubs (background, glia, vessels) would otherwise make all their neighbours into pairs.
+Hubs (background, glia, vessels) would otherwise make all their neighbours into pairs, and a
+walk from one would see the whole volume.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNK_ROWS = 1 << 21
-"""Rows of a walk that are held at once (about 100 bytes each)."""
-NEVER_CERTAIN = 1e-6
-"""P(cut) is kept this far below 1, so that a path's cost is finite."""
+from pipeline.compiled import compiled
+from pipeline.lifted.adjacency import Adjacency
 
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """Pairs of nodes and their paths of fewest steps.
-
-    Parameters
-    ----------
-    uv
-        (k, 2) int64, u < v, sorted by (u, v), no pair twice.
-    steps
-        (k,) int64, edges on the path, 2 or more.
-    paths
-        (k,) int64, number of such paths; at 2 steps, the common neighbours.
-    cost
-        (k,) float64, lowest sum of -log(1 - P(cut)) over these paths.
-    highest
-        (k,) float64, lowest maximum of P(cut) over these paths.
-    """
-
-    uv: NDArray[np.int64]
-    steps: NDArray[np.int64]
-    paths: NDArray[np.int64]
-    cost: NDArray[np.float64]
-    highest: NDArray[np.float64]
-
-    def take(self, rows: NDArray[np.int64]) -> Pairs:
-        """Only the rows of these numbers."""
-        return Pairs(
-            self.uv[rows], self.steps[rows], self.paths[rows], self.cost[rows], self.highest[rows]
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Adjacency:
-    """Neighbours of node i: ``node[start[i]:start[i + 1]]``, ascending."""
-
-    start: NDArray[np.int64]
-    node: NDArray[np.int64]
-    p_cut: NDArray[np.float64]
-    cost: NDArray[np.float64]
-
-    @classmethod
-    def of(
-        cls, number_of_nodes: int, uv: NDArray[np.uint64], p_cut: NDArray[np.float32]
-    ) -> Adjacency:
-        """From the regular edges."""
-        pairs = uv.astype(np.int64)
-        rows = np.concatenate([pairs[:, 0], pairs[:, 1]])
-        columns = np.concatenate([pairs[:, 1], pairs[:, 0]])
-        order = np.lexsort((columns, rows))
-        p = np.tile(np.asarray(p_cut, np.float64), 2)[order]
-        counts = np.bincount(rows, minlength=number_of_nodes)
-        return cls(
-            start=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-            node=columns[order],
-            p_cut=p,
-            cost=-np.log1p(-np.minimum(p, 1 - NEVER_CERTAIN)),
-        )
-
-    @property
-    def degree(self) -> NDArray[np.int64]:
-        """(n,) number of neighbours."""
-        return np.diff(self.start)
+CHUNKS = 64
+"""Parts into which the nodes are divided, to be walked by several threads."""
 
 
 def neighbouring_pairs(
-    number_of_nodes: int,
-    uv: NDArray[np.uint64],
-    p_cut: NDArray[np.float32],
+    adjacency: Adjacency,
     centre_nm: NDArray[np.float64],
+    overlapping: NDArray[np.integer],
     *,
     max_distance: int,
     max_degree: int,
     max_partners: int,
-) -> Pairs:
+    threads: int = 1,
+) -> NDArray[np.int64]:
     """All pairs 2 .. ``max_distance`` steps apart, up to the limits.
 
     Parameters
     ----------
-    number_of_nodes
-        Nodes are ``0 .. number_of_nodes - 1``.
-    uv
-        (m, 2) uint64, regular edges.
-    p_cut
-        (m,) 0..1.
+    adjacency
+        Of n nodes.
     centre_nm
-        (n, 3) zyx in nanometres; among partners equally many steps away the nearer centre
-        comes first, then the lower index.
+        (n, 3) zyx in nanometres; of equal partners the nearer centre comes first, then the
+        lower index.
+    overlapping
+        (k, 2) pairs that come before all others, where they are within the distance.
     max_distance
         Steps.
     max_degree
         Paths do not pass through nodes with more neighbours; they may end there.
     max_partners
         Partners that each node keeps at most.
+    threads
+        They do not change the result.
 
     Returns
     -------
-    pairs
-        See ``Pairs``; steps are counted on the paths that are allowed.
+    uv
+        (k, 2) int64, u < v, sorted by (u, v), no pair twice and no edge among them.
     """
-    adjacency = Adjacency.of(number_of_nodes, uv, p_cut)
-    parts = [
-        _nearest(_walk(adjacency, sources, max_distance, max_degree), centre_nm, max_partners)
-        for sources in _chunks(adjacency, max_distance, max_degree)
-    ]
-    directed = _joined(parts)
-    code = directed.uv[:, 0] * number_of_nodes + directed.uv[:, 1]
-    mirrored = directed.uv[:, 1] * number_of_nodes + directed.uv[:, 0]
-    mutual = (directed.uv[:, 0] < directed.uv[:, 1]) & np.isin(code, mirrored)
-    rows = np.flatnonzero(mutual)
-    return directed.take(rows[np.argsort(code[rows])])
-
-
-def _chunks(
-    adjacency: Adjacency, max_distance: int, max_degree: int
-) -> Iterator[NDArray[np.int64]]:
-    degree = np.where(adjacency.degree > max_degree, 1, adjacency.degree)
-    if not len(adjacency.node):
-        return
-    second = np.add.reduceat(np.append(degree[adjacency.node], 0), adjacency.start[:-1])
-    second[adjacency.degree == 0] = 0
-    rows = second * max(float(degree.mean()), 1.0) ** max(max_distance - 2, 0)
-    chunk = (np.cumsum(rows) // CHUNK_ROWS).astype(np.int64)
-    edges = np.flatnonzero(np.diff(chunk)) + 1
-    yield from np.split(np.arange(len(degree)), edges)
-
-
-def _walk(
-    adjacency: Adjacency, sources: NDArray[np.int64], max_distance: int, max_degree: int
-) -> Pairs:
     n = len(adjacency.degree)
     through = adjacency.degree <= max_degree
-    none = np.zeros(len(sources))
-    frontier = Pairs(
-        np.stack([sources, sources], axis=1), none.astype(int), none.astype(int) + 1, none, none
-    )
-    seen = sources * n + sources
-    found: list[Pairs] = []
-    for step in range(1, max_distance + 1):
-        if step > 1:
-            frontier = frontier.take(np.flatnonzero(through[frontier.uv[:, 1]]))
-        frontier = _best_per_pair(_expanded(adjacency, frontier, step), n, seen)
-        seen = np.sort(np.concatenate([seen, frontier.uv[:, 0] * n + frontier.uv[:, 1]]))
-        if step > 1:
-            found.append(frontier)
-    return _joined(found)
+    first = Adjacency.of(n, overlapping)
+    centre = np.ascontiguousarray(centre_nm, np.float64)
+    bounds = np.linspace(0, n, CHUNKS + 1).astype(np.int64)
+
+    def walk(chunk: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        counts, partners = _partners(
+            adjacency.start,
+            adjacency.node,
+            through,
+            centre,
+            first.start,
+            first.node,
+            bounds[chunk],
+            bounds[chunk + 1],
+            max_distance,
+            max_partners,
+        )
+        return counts, partners
+
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(walk, range(CHUNKS)))
+    counts = np.concatenate([part[0] for part in parts])
+    partners = np.concatenate([part[1] for part in parts])
+    hub_rows = _of_hubs(counts, partners, through, centre, max_partners)
+    starts = np.cumsum(counts) - counts
+    partners = np.insert(partners, starts[hub_rows[:, 0]], hub_rows[:, 1])
+    counts = counts + np.bincount(hub_rows[:, 0], minlength=n)
+    mutual: NDArray[np.int64] = _mutual(np.concatenate([[0], np.cumsum(counts)]), partners)
+    return mutual
 
 
-def _expanded(adjacency: Adjacency, frontier: Pairs, step: int) -> Pairs:
-    at = frontier.uv[:, 1]
-    counts = adjacency.degree[at]
-    row = np.repeat(np.arange(len(at)), counts)
-    within = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-    edge = adjacency.start[at][row] + within
-    return Pairs(
-        np.stack([frontier.uv[row, 0], adjacency.node[edge]], axis=1),
-        np.full(len(row), step),
-        frontier.paths[row],
-        frontier.cost[row] + adjacency.cost[edge],
-        np.maximum(frontier.highest[row], adjacency.p_cut[edge]),
-    )
+def _of_hubs(
+    counts: NDArray[np.int64],
+    partners: NDArray[np.int64],
+    through: NDArray[np.bool_],
+    centre: NDArray[np.float64],
+    max_partners: int,
+) -> NDArray[np.int64]:
+    """(h, 2) hubs and the partners that they keep, sorted."""
+    rows = np.flatnonzero(~through[partners])
+    hub = partners[rows]
+    partner = np.searchsorted(np.cumsum(counts), rows, side="right")
+    apart = ((centre[hub] - centre[partner]) ** 2).sum(axis=1)
+    order = np.lexsort((partner, apart, hub))
+    hub, partner = hub[order], partner[order]
+    rank = np.arange(len(hub)) - np.searchsorted(hub, hub)
+    kept = np.stack([hub, partner], axis=1)[rank < max_partners]
+    return kept[np.lexsort((kept[:, 1], kept[:, 0]))]
 
 
-def _best_per_pair(walked: Pairs, n: int, seen: NDArray[np.int64]) -> Pairs:
-    code = walked.uv[:, 0] * n + walked.uv[:, 1]
-    place = np.minimum(np.searchsorted(seen, code), len(seen) - 1)
-    fresh = np.flatnonzero(seen[place] != code)
-    order = fresh[np.argsort(code[fresh], kind="stable")]
-    if not len(order):
-        return walked.take(order)
-    code = code[order]
-    first = np.concatenate([[0], np.flatnonzero(code[1:] != code[:-1]) + 1])
-    return Pairs(
-        walked.uv[order[first]],
-        walked.steps[order[first]],
-        np.add.reduceat(walked.paths[order], first),
-        np.minimum.reduceat(walked.cost[order], first),
-        np.minimum.reduceat(walked.highest[order], first),
-    )
+@compiled
+def _partners(
+    start: NDArray[np.int64],
+    node: NDArray[np.int64],
+    through: NDArray[np.bool_],
+    centre: NDArray[np.float64],
+    first_start: NDArray[np.int64],
+    first_node: NDArray[np.int64],
+    begin: int,
+    end: int,
+    max_distance: int,
+    max_partners: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Partners that the nodes ``begin .. end - 1`` keep: how many, and which (ascending)."""
+    n = len(through)
+    seen_from = np.full(n, -1, np.int64)
+    preferred_by = np.full(n, -1, np.int64)
+    queue = np.empty(n, np.int64)
+    level = np.empty(max_distance + 2, np.int64)
+    counts = np.zeros(end - begin, np.int64)
+    kept = np.empty(max_partners, np.int64)
+    partners = np.empty(16 * (end - begin), np.int64)
+    total = 0
+    for source in range(begin, end):
+        if not through[source]:
+            continue
+        for i in range(first_start[source], first_start[source + 1]):
+            preferred_by[first_node[i]] = source
+        _walk(start, node, through, source, max_distance, seen_from, queue, level)
+        found = level[2]
+        number = 0
+        for group in range(1, max_distance + 1):
+            if group == 1:  # those to be preferred, at any distance
+                candidates = queue[found : level[max_distance + 1]]
+                candidates = candidates[preferred_by[candidates] == source]
+            else:
+                candidates = queue[level[group] : level[group + 1]]
+                candidates = candidates[preferred_by[candidates] != source]
+            if len(candidates) > max_partners - number:
+                candidates = _nearest(candidates, source, centre, max_partners - number)
+            kept[number : number + len(candidates)] = candidates
+            number += len(candidates)
+        if total + number > len(partners):
+            larger = np.empty(2 * len(partners) + number, np.int64)
+            larger[:total] = partners[:total]
+            partners = larger
+        partners[total : total + number] = np.sort(kept[:number])
+        counts[source - begin] = number
+        total += number
+    return counts, partners[:total].copy()
 
 
-def _nearest(pairs: Pairs, centre_nm: NDArray[np.float64], max_partners: int) -> Pairs:
-    u, v = pairs.uv.T
-    apart = ((centre_nm[u] - centre_nm[v]) ** 2).sum(axis=1)
-    order = np.lexsort((v, apart, pairs.steps, u))
-    if not len(order):
-        return pairs
-    source = u[order]
-    first = np.concatenate([[0], np.flatnonzero(source[1:] != source[:-1]) + 1])
-    counts = np.diff(np.append(first, len(source)))
-    rank = np.arange(len(source)) - np.repeat(first, counts)
-    return pairs.take(order[rank < max_partners])
+@compiled
+def _walk(
+    start: NDArray[np.int64],
+    node: NDArray[np.int64],
+    through: NDArray[np.bool_],
+    source: int,
+    max_distance: int,
+    seen_from: NDArray[np.int64],
+    queue: NDArray[np.int64],
+    level: NDArray[np.int64],
+) -> None:
+    """Fill ``queue``: nodes d steps away are ``queue[level[d]:level[d + 1]]``."""
+    seen_from[source] = source
+    queue[0] = source
+    level[0], level[1] = 0, 1
+    end = 1
+    for distance in range(1, max_distance + 1):
+        for i in range(level[distance - 1], level[distance]):
+            at = queue[i]
+            if distance > 1 and not through[at]:
+                continue
+            for j in range(start[at], start[at + 1]):
+                if seen_from[node[j]] != source:
+                    seen_from[node[j]] = source
+                    queue[end] = node[j]
+                    end += 1
+        level[distance + 1] = end
 
 
-def _joined(parts: list[Pairs]) -> Pairs:
-    if not parts:
-        none = np.zeros(0)
-        whole = none.astype(np.int64)
-        return Pairs(np.zeros((0, 2), np.int64), whole, whole, none, none)
-    return Pairs(
-        np.concatenate([part.uv for part in parts]),
-        np.concatenate([part.steps for part in parts]),
-        np.concatenate([part.paths for part in parts]),
-        np.concatenate([part.cost for part in parts]),
-        np.concatenate([part.highest for part in parts]),
-    )
+@compiled
+def _nearest(
+    candidates: NDArray[np.int64], source: int, centre: NDArray[np.float64], number: int
+) -> NDArray[np.int64]:
+    """The nearest of the candidates; of equally near ones the lower index."""
+    ascending = np.sort(candidates)
+    apart = np.empty(len(ascending))
+    for i in range(len(ascending)):
+        apart[i] = 0.0
+        for axis in range(3):
+            offset = centre[ascending[i], axis] - centre[source, axis]
+            apart[i] += offset * offset
+    return ascending[np.argsort(apart, kind="mergesort")[:number]]
+
+
+@compiled
+def _mutual(start: NDArray[np.int64], partner: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Pairs u < v of which each is in the other's (ascending) list."""
+    uv = np.empty((len(partner) // 2, 2), np.int64)
+    number = 0
+    for u in range(len(start) - 1):
+        for i in range(start[u], start[u + 1]):
+            v = partner[i]
+            if v > u:
+                others = partner[start[v] : start[v + 1]]
+                at = np.searchsorted(others, u)
+                if at < len(others) and others[at] == u:
+                    uv[number, 0], uv[number, 1] = u, v
+                    number += 1
+    return uv[:number].copy()

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.backend.partition import Partitioning, average_linkage
 from pipeline.contract import Table, VolumeInfo
-from pipeline.errors import ConfigError, InputError
-from pipeline.lifted.bottleneck import bottlenecks
-from pipeline.lifted.config import LiftedConfig
-from pipeline.lifted.neighbourhood import Pairs, neighbouring_pairs
+from pipeline.errors import InputError
+from pipeline.lifted import clustering, geometry, paths, regions
+from pipeline.lifted.adjacency import Adjacency
+from pipeline.lifted.config import FAMILIES, Family, LiftedConfig
+from pipeline.lifted.neighbourhood import neighbouring_pairs
 
-PATH_FEATURES = {
-    "path/steps": "steps",
-    "path/number": "paths",
-    "path/cost": "nats",
-    "path/highest": "probability",
-    "path/bottleneck": "probability",
-    "linkage/apart": "share",
-    "greedy/apart": "share",
-    "size/min": "voxels",
-    "size/max": "voxels",
-    "centre/distance": "nm",
-    "centre/sections": "sections",
+UNITS: Mapping[Family, Callable[[LiftedConfig], dict[str, str]]] = {
+    "paths": paths.units,
+    "clustering": clustering.units,
+    "regions": regions.units,
+    "geometry": geometry.units,
 }
-"""Feature -> unit, in column order; those of regions follow."""
-REGION_STATISTICS = ("difference", "min", "max")
-CLIP = 1e-3
+GROUP, ROWS = 16, 4096
+"""Columns (a line of memory) and rows that are laid side by side at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +46,17 @@ class LiftedProblem:
 
 def feature_units(config: LiftedConfig) -> dict[str, str]:
     """Name -> unit of every lifted feature, in column order."""
-    regions = {
-        f"regions/{name}/{statistic}": "as of superpixels"
-        for name in config.region_features
-        for statistic in REGION_STATISTICS
+    return {
+        name: unit
+        for family in FAMILIES
+        if family in config.families
+        for name, unit in UNITS[family](config).items()
     }
-    return {**PATH_FEATURES, **regions}
+
+
+def no_overlaps() -> Table:
+    """The table ``overlaps`` of a volume without flat sections."""
+    return {"uv": np.zeros((0, 2), np.uint64), "voxels": np.zeros(0, np.uint64)}
 
 
 def compute_lifted_problem(
@@ -68,6 +65,9 @@ def compute_lifted_problem(
     node_feature_names: Sequence[str],
     config: LiftedConfig,
     volume: VolumeInfo,
+    overlaps: Table | None = None,
+    *,
+    threads: int = 1,
 ) -> LiftedProblem:
     """Pairs and features, from whatever P(cut) the edges hold; no second forest needed.
 
@@ -86,6 +86,11 @@ def compute_lifted_problem(
         Limits and choice of features.
     volume
         For its voxel size.
+    overlaps
+        ``uv`` uint64 (o, 2) u < v, and ``voxels`` (o,), of superpixels two sections apart;
+        none by default.
+    threads
+        They do not change the result.
 
     Returns
     -------
@@ -103,89 +108,55 @@ def compute_lifted_problem(
     p_cut = edges["p_cut"]
     if not ((p_cut >= 0) & (p_cut <= 1)).all():
         raise InputError("P(cut) of a regular edge is not within 0..1")
-    columns = _columns(node_feature_names, resolved)
+    overlaps = no_overlaps() if overlaps is None else overlaps
+    chosen = (
+        regions.chosen_columns(node_feature_names, resolved)
+        if ("regions" in resolved.families)
+        else []
+    )
+    adjacency = Adjacency.of(len(nodes["size_voxels"]), edges["uv"])
     pairs = neighbouring_pairs(
-        len(nodes["size_voxels"]),
-        edges["uv"],
-        p_cut,
+        adjacency,
         nodes["centre"] * np.array(volume.voxel_size_nm),
+        overlaps["uv"],
         max_distance=resolved.distance,
         max_degree=resolved.max_degree,
         max_partners=resolved.max_partners,
+        threads=threads,
     )
-    features = _features(nodes, edges, columns=columns, pairs=pairs, config=resolved, volume=volume)
-    return LiftedProblem(pairs.uv.astype(np.uint64), features, tuple(feature_units(resolved)))
+    short = paths.short_paths(
+        adjacency,
+        p_cut,
+        pairs,
+        max_distance=resolved.distance,
+        max_degree=resolved.max_degree,
+        threads=threads,
+    )
+    values: Mapping[Family, Callable[[], Iterator[NDArray[np.generic]]]] = {
+        "paths": lambda: paths.values(short, pairs, edges, len(adjacency.degree), threads),
+        "clustering": lambda: clustering.values(pairs, nodes, edges, resolved, threads),
+        "regions": lambda: regions.values(pairs, nodes, chosen),
+        "geometry": lambda: geometry.values(pairs, short.distance, nodes, overlaps, volume),
+    }
+    names = tuple(feature_units(resolved))
+    columns = (
+        column for family in FAMILIES if family in resolved.families for column in values[family]()
+    )
+    features = _side_by_side(columns, len(pairs), len(names))
+    return LiftedProblem(pairs.astype(np.uint64), features, names)
 
 
-def _features(
-    nodes: Table,
-    edges: Table,
-    *,
-    columns: list[int],
-    pairs: Pairs,
-    config: LiftedConfig,
-    volume: VolumeInfo,
+def _side_by_side(
+    columns: Iterable[NDArray[np.generic]], rows: int, width: int
 ) -> NDArray[np.float32]:
-    u, v = pairs.uv.T
-    features = np.empty((len(u), len(feature_units(config))), np.float32)
-    size = nodes["size_voxels"]
-    offset = np.asarray(nodes["centre"], np.float64)[u] - nodes["centre"][v]
-    paths = (
-        pairs.steps,
-        pairs.paths,
-        pairs.cost,
-        pairs.highest,
-        bottlenecks(len(size), edges["uv"], edges["p_cut"], pairs.uv),
-        _apart(_linkages(len(size), edges, config), pairs.uv),
-        _apart(_greedy(len(size), edges, config), pairs.uv),
-        np.minimum(size[u], size[v]),
-        np.maximum(size[u], size[v]),
-        np.linalg.norm(offset * np.array(volume.voxel_size_nm), axis=1),
-        np.abs(offset[:, 0]),
-    )
-    for column, values in enumerate(paths):
-        features[:, column] = values
+    """(rows, width) float32; one column at a time would touch every line of memory for each."""
+    table = np.empty((rows, width), np.float32)
+    group = np.empty((min(width, GROUP), rows), np.float32)
     for number, column in enumerate(columns):
-        of_u, of_v = nodes["features"][u, column], nodes["features"][v, column]
-        at = len(paths) + number * len(REGION_STATISTICS)
-        features[:, at] = np.abs(of_u - of_v)
-        features[:, at + 1] = np.minimum(of_u, of_v)
-        features[:, at + 2] = np.maximum(of_u, of_v)
-    return features
-
-
-def _linkages(n: int, edges: Table, config: LiftedConfig) -> list[NDArray[np.uint64]]:
-    """Partitions by average linkage, one a threshold."""
-    length = np.maximum(np.asarray(edges["length_voxels"], np.float64), 1)
-    return [
-        average_linkage(n, edges["uv"], edges["p_cut"], length, threshold)
-        for threshold in config.linkage_thresholds
-    ]
-
-
-def _greedy(n: int, edges: Table, config: LiftedConfig) -> list[NDArray[np.uint64]]:
-    """Partitions by greedy additive multicut, one a prior of a cut."""
-    p = np.clip(np.asarray(edges["p_cut"], np.float64), CLIP, 1 - CLIP)
-    costs = np.log((1 - p) / p)
-    return [
-        Partitioning(n, edges["uv"], costs + np.log((1 - beta) / beta)).greedy_additive()
-        for beta in config.greedy_priors
-    ]
-
-
-def _apart(partitions: list[NDArray[np.uint64]], pairs: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Share of the partitions in which the nodes of each pair are apart."""
-    total = np.zeros(len(pairs))
-    for labels in partitions:
-        total += labels[pairs[:, 0]] != labels[pairs[:, 1]]
-    return total / max(len(partitions), 1)
-
-
-def _columns(names: Sequence[str], config: LiftedConfig) -> list[int]:
-    missing = [name for name in config.region_features if name not in names]
-    if missing:
-        raise ConfigError(
-            f"lifted.region_features {', '.join(missing)}: not among the nodes' features "
-            f"({', '.join(names) or 'none'})"
-        )
-    return [list(names).index(name) for name in config.region_features]
+        group[number % GROUP] = column
+        if number % GROUP == GROUP - 1 or number == width - 1:
+            first = number - number % GROUP
+            for row in range(0, rows, ROWS):
+                part = group[: number + 1 - first, row : row + ROWS]
+                table[row : row + ROWS, first : number + 1] = part.T
+    return table

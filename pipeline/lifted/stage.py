@@ -51,7 +51,13 @@ def compute(block: Block, inputs: Inputs, config: LiftedConfig, resources: Resou
         raise ConfigError(f"lifted.forest {config.forest!r} was not opened")
     names = inputs["attributes"].get("nodes/features", {}).get("names", [])
     problem = compute_lifted_problem(
-        inputs["nodes"], inputs["edges"], names, config, resources.volume
+        inputs["nodes"],
+        inputs["edges"],
+        names,
+        config,
+        resources.volume,
+        inputs["overlaps"],
+        threads=resources.threads,
     )
     p_cut = predict(forest, problem.features, problem.names)
     return {"lifted": {"uv": problem.uv, "features": problem.features, "p_cut": p_cut}}
@@ -59,9 +65,9 @@ def compute(block: Block, inputs: Inputs, config: LiftedConfig, resources: Resou
 
 STAGE = Stage(
     name="lifted",
-    version=1,
+    version=2,
     config=LiftedConfig,
-    reads=("nodes", "edges"),
+    reads=("nodes", "edges", "overlaps"),
     writes=(TableSpec("lifted", {"uv": "uint64", "features": "float32", "p_cut": "float32"}),),
     compute=compute,
     scope="volume",

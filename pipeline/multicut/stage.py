@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from typing import Literal, Self
 
 import numpy as np
@@ -14,44 +16,81 @@ from pipeline.contract import (
     Outputs,
     Resources,
     Stage,
-    StageConfig,
     Table,
     TableSpec,
     VolumeInfo,
 )
 from pipeline.errors import ConfigError
 from pipeline.multicut.costs import length_weights, lifted_scale, signed_costs
-from pipeline.multicut.solver import Solution, solve
+from pipeline.multicut.parameters import SolverParameters
+from pipeline.multicut.problem import Labels, Limits, Problem, Solution
+from pipeline.multicut.solvers import solve
+
+LOG = logging.getLogger(__name__)
 
 FLAT_SECTIONS = {
-    "beta": 0.7,
-    "lifted_weight": 2.0,
-    "length_weighting": "across",
-    "weight_across": 1.0,
-}
-"""``beta`` and ``lifted_weight`` chosen by ``benchmarks/choose_parameters.py`` on the training
-parts of isbi2012 and snemi3d."""
-THICK_VOLUME = {
-    "beta": 0.7,
+    "beta": 0.6,
+    "beta_lifted": 0.7,
     "lifted_weight": 2.0,
     "length_weighting": "all",
+    "weight_across": 1.0,
+}
+"""All but ``weight_across`` chosen by ``benchmarks/choose_parameters.py`` on the training parts of
+isbi2012 and snemi3d."""
+THICK_VOLUME = {
+    "beta": 0.6,
+    "beta_lifted": 0.6,
+    "lifted_weight": 2.0,
+    "length_weighting": "none",
     "weight_across": 1.0,
 }
 """All but ``weight_across`` chosen by ``benchmarks/choose_parameters.py`` on the training parts of
 fib25 and gala."""
 
 
-class MulticutConfig(StageConfig):
-    """How probabilities become costs, and how long the solver tries."""
+SolverName = Literal[
+    "greedy_additive",
+    "greedy_fixation",
+    "kernighan_lin",
+    "fusion_moves",
+    "hierarchical",
+    "mutex_watershed",
+    "average_linkage",
+]
+"""The names in ``SOLVERS``."""
 
+
+class MulticutConfig(SolverParameters):
+    """How probabilities become costs, and how they are solved."""
+
+    solver: SolverName | None = Field(
+        None,
+        description="Solver of the (lifted) multicut; none = kernighan_lin, or hierarchical "
+        "from `hierarchical_from_edges` on.",
+    )
+    hierarchical_from_edges: int = Field(
+        50_000,
+        ge=0,
+        description="Regular edges from which on the solver is hierarchical, if none is given.",
+    )
+    time_limit_seconds: float | None = Field(
+        None,
+        gt=0,
+        description="Time after which no solver begins another iteration, counted for the "
+        "plain and the lifted multicut apart; results then depend on the machine; "
+        "none = no limit.",
+    )
     beta: float | None = Field(
         None,
         gt=0,
         lt=1,
         description="Prior of a cut of regular edges; higher cuts more; none: by anisotropy.",
     )
-    beta_lifted: float = Field(
-        0.5, gt=0, lt=1, description="Prior of a cut of lifted edges; higher cuts more."
+    beta_lifted: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Prior of a cut of lifted edges; higher cuts more; none: by anisotropy.",
     )
     lifted_weight: float | None = Field(
         None,
@@ -63,7 +102,7 @@ class MulticutConfig(StageConfig):
     length_weighting: Literal["auto", "none", "across", "within", "all"] = Field(
         "auto",
         description="Edges whose cost grows with contact length: across sections, within "
-        "them, all or none; auto = across for flat sections, all otherwise.",
+        "them, all or none; auto = all for flat sections, none otherwise.",
     )
     reference_length_across_voxels: float = Field(
         300.0, gt=0, description="Contact across sections, in voxel faces, that has weight 1."
@@ -78,9 +117,6 @@ class MulticutConfig(StageConfig):
         None,
         gt=0,
         description="Further factor on the cost of edges across sections; none: by anisotropy.",
-    )
-    max_outer_iterations: int = Field(
-        20, ge=0, le=1000, description="Limit of Kernighan-Lin iterations; 0 = greedy only."
     )
 
     def resolved(self, volume: VolumeInfo) -> Self:
@@ -120,7 +156,7 @@ def edge_costs(edges: Table, config: MulticutConfig) -> NDArray[np.float64]:
 
 def lifted_costs(lifted: Table, edges: int, config: MulticutConfig) -> NDArray[np.float64]:
     """Costs of the lifted edges, (k,) float64, scaled against ``edges`` regular ones."""
-    costs = signed_costs(lifted["p_cut"], config.beta_lifted, "lifted edge")
+    costs = signed_costs(lifted["p_cut"], decided(config.beta_lifted, "beta_lifted"), "lifted edge")
     weight = decided(config.lifted_weight, "lifted_weight")
     return costs * lifted_scale(edges, len(costs), weight)
 
@@ -132,7 +168,40 @@ def decided(value: float | None, name: str) -> float:
     return value
 
 
-def partition(nodes: Table, edges: Table, lifted: Table, config: MulticutConfig) -> Solution:
+@dataclass(frozen=True, eq=False)
+class Partition:
+    """The solutions with and without lifted edges.
+
+    Parameters
+    ----------
+    lifted
+        Of the lifted multicut; the plain one where there are no lifted edges.
+    multicut
+        Of the plain multicut.
+    """
+
+    lifted: Solution
+    multicut: Solution
+
+    @property
+    def labels(self) -> Labels:
+        """Clusters of the nodes, from 0."""
+        return self.lifted.labels
+
+    @property
+    def multicut_labels(self) -> Labels:
+        """Clusters without lifted edges, from 0."""
+        return self.multicut.labels
+
+
+def partition(
+    nodes: Table,
+    edges: Table,
+    lifted: Table,
+    config: MulticutConfig,
+    volume: VolumeInfo | None = None,
+    threads: int = 1,
+) -> Partition:
     """Solve for the tables of one volume, or of one training sample.
 
     Parameters
@@ -145,30 +214,83 @@ def partition(nodes: Table, edges: Table, lifted: Table, config: MulticutConfig)
         ``uv`` (k, 2) and ``p_cut`` (k,); k may be 0.
     config
         Resolved for the volume.
+    volume
+        Where the nodes lie; the hierarchical solver needs it.
+    threads
+        Does not change the result.
     """
-    weight = decided(config.lifted_weight, "lifted_weight")
-    use = slice(None) if weight > 0 else slice(0, 0)
-    return solve(
+    use = slice(None) if decided(config.lifted_weight, "lifted_weight") > 0 else slice(0, 0)
+    problem = Problem(
         len(nodes["id"]),
         edges["uv"],
         edge_costs(edges, config),
         lifted["uv"][use],
         lifted_costs(lifted, len(edges["uv"]), config)[use],
-        max_outer_iterations=config.max_outer_iterations,
+        None if volume is None else seed_positions(nodes["id"], volume),
     )
+    limits = Limits(config.time_limit_seconds, threads)
+    solver = chosen_solver(problem, config)
+    multicut = solve(solver, problem.without_lifted, None, limits, config)
+    if not problem.is_lifted:
+        return Partition(multicut, multicut)
+    solutions = (
+        solve(solver, problem, start, limits, config) for start in starts(solver, multicut)
+    )
+    return Partition(min(solutions, key=lambda s: s.energy), multicut)
+
+
+def chosen_solver(problem: Problem, config: MulticutConfig) -> str:
+    """The solver's name, or by the size of the problem."""
+    if config.solver is not None:
+        return config.solver
+    large = len(problem.uv) >= config.hierarchical_from_edges and problem.positions is not None
+    return "hierarchical" if large else "kernighan_lin"
+
+
+def starts(solver: str, multicut: Solution) -> tuple[Labels | None, ...]:
+    """What the lifted problem is started from.
+
+    Moves from the plain multicut may end lower than moves from the greedy solution; the
+    hierarchical solver compares only; the others know no start, or are there to be compared.
+    """
+    if solver in ("kernighan_lin", "fusion_moves"):
+        return None, multicut.labels
+    return (multicut.labels if solver == "hierarchical" else None,)
+
+
+def seed_positions(ids: NDArray[np.uint64], volume: VolumeInfo) -> NDArray[np.float64]:
+    """(n, 3) zyx voxels of the seeds: an id is 1 + the flat index of its seed."""
+    index = np.asarray(ids, np.int64) - 1
+    return np.stack(np.unravel_index(index, volume.shape), axis=1).astype(np.float64)
 
 
 def compute(block: Block, inputs: Inputs, config: MulticutConfig, resources: Resources) -> Outputs:
     """Neuron of every node, with and without lifted edges; consecutive from 1."""
-    resolved = config.resolved(resources.volume)
-    solution = partition(inputs["nodes"], inputs["edges"], inputs["lifted"], resolved)
+    found = partition(
+        inputs["nodes"],
+        inputs["edges"],
+        inputs["lifted"],
+        config.resolved(resources.volume),
+        resources.volume,
+        resources.threads,
+    )
+    log("multicut", found.multicut)
+    log("lifted multicut", found.lifted)
     one = np.uint64(1)
-    return {"nodes": {"neuron": solution.labels + one, "multicut": solution.multicut_labels + one}}
+    return {"nodes": {"neuron": found.labels + one, "multicut": found.multicut_labels + one}}
+
+
+def log(problem: str, solution: Solution) -> None:
+    """Energies over time, and the levels of the hierarchical solver."""
+    for level in solution.levels:
+        LOG.info("%s: %s", problem, level)
+    for step in solution.steps:
+        LOG.info("%s: %s: energy %.3f after %.2f s", problem, step.name, step.energy, step.seconds)
 
 
 STAGE = Stage(
     name="multicut",
-    version=1,
+    version=2,
     config=MulticutConfig,
     reads=("nodes", "edges", "lifted"),
     writes=(TableSpec("nodes", {"neuron": "uint64", "multicut": "uint64"}),),

@@ -85,7 +85,7 @@ class Volume:
         """
         if not _inside(box, self.shape):
             raise AssertionError(f"box {show(box)} leaves the volume {self.shape}")
-        return self.source.read(_shifted(box, self.roi.begin))
+        return self.source.read(shifted(box, self.roi.begin))
 
     def fingerprint(self) -> str:
         """Hash that changes when the volume may have: metadata, region, any chunk's size or time.
@@ -185,7 +185,8 @@ def _inside(box: Box, shape: Triple) -> bool:
     return all(0 <= b <= e <= n for b, e, n in zip(box.begin, box.end, shape, strict=True))
 
 
-def _shifted(box: Box, by: Triple) -> Box:
+def shifted(box: Box, by: Triple) -> Box:
+    """A box moved along z, y, x."""
     z, y, x = (b + s for b, s in zip(box.begin, by, strict=True))
     end_z, end_y, end_x = (e + s for e, s in zip(box.end, by, strict=True))
     return Box((z, y, x), (end_z, end_y, end_x))

@@ -51,6 +51,11 @@ class SuperpixelsConfig(StageConfig):
         description="Edge of the lattice cells that cut plateaus of the distance map into "
         "seeds, in in-plane voxels.",
     )
+    seed_suppression: bool = Field(
+        False,
+        description="Drop a seed that has a stronger one closer than its own distance to the "
+        "boundary; fewer, larger superpixels.",
+    )
     boundary_weight: float = Field(
         0.8,
         ge=0,
@@ -102,6 +107,8 @@ class Geometry:
         How far a voxel's height and distance level look.
     basin
         Reach of a superpixel that the halo covers beyond ``margin``.
+    suppression
+        How far a seed is suppressed from: 0, or the capped distance.
     boundary_level
         Grey value of the map, 0..255, from which on a voxel counts as boundary.
     """
@@ -113,6 +120,7 @@ class Geometry:
     cell: Triple
     margin: Triple
     basin: Triple
+    suppression: Triple
     boundary_level: int
 
     @classmethod
@@ -139,6 +147,9 @@ class Geometry:
                 [math.ceil(cap * axis) + r for axis, r in zip(axes, radius, strict=True)]
             ),
             basin=_triple([math.ceil(basin * axis) for axis in axes]),
+            suppression=_triple(
+                [math.ceil(cap * axis) if config.seed_suppression else 0 for axis in axes]
+            ),
             boundary_level=round(threshold * UINT8_MAX),
         )
 

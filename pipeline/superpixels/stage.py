@@ -1,19 +1,23 @@
 """Superpixels of one block.
 
-1. Distance to the boundary, capped, smoothed, in integer levels (``seeds``).
+1. Distance to the boundary, capped, smoothed, in integer levels (``distance``). Background
+   counts as boundary, so that seeds stay away from it.
 2. Seeds: maxima of the levels; a seed's id is 1 + the flat index of its first voxel in the
    whole volume, so that overlapping blocks agree on ids without talking to each other.
-3. Watershed over boundary map and inverted distance (``flooding``).
-4. Superpixels that are too small are erased and their neighbours regrown.
+3. Watershed over boundary map and inverted distance, in the foreground only (``flooding``).
+4. Parts of the foreground without a seed (they touch a stronger part by a corner) get theirs.
+5. Superpixels that are too small are erased and their neighbours regrown.
 
 Method: distance-transform watershed of Beier et al., Nature Methods 14 (2017). Two
-fragments share an id only where they grew from the same seed. A superpixel wider than the
-halo is cut at block borders; its pieces on both sides may carry the id of the same seed and
-then need not touch within the written volume.
+fragments share an id only where they grew from the same seed, and within one call the voxels
+of an id are joined by faces. A superpixel wider than the halo is cut at block borders; its
+pieces on both sides may carry the id of the same seed and then need not touch within the
+written volume.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -31,46 +35,48 @@ from pipeline.contract import (
     Triple,
 )
 from pipeline.grid import flat_index
+from pipeline.superpixels.distance import LEVELS_PER_VOXEL, distance_levels
 from pipeline.superpixels.flooding import absorb_small, flood, heights
 from pipeline.superpixels.geometry import Geometry, SuperpixelsConfig
-from pipeline.superpixels.seeds import LEVELS_PER_VOXEL, distance_levels, find_seeds
+from pipeline.superpixels.seeds import NO_SEED, Seeds, find_seeds, suppress_weaker
 
 
 def halo(config: SuperpixelsConfig, resources: Resources) -> Halo:
-    """Margin of the distance map plus the allowed reach of a superpixel; 0 along z in 2D."""
+    """Margin of the distance map, reach of a superpixel and of suppression; 0 along z in 2D."""
     geometry = Geometry.of(config, resources.volume)
-    return Halo.symmetric(*(m + b for m, b in zip(geometry.margin, geometry.basin, strict=True)))
+    parts = zip(geometry.margin, geometry.basin, geometry.suppression, strict=True)
+    return Halo.symmetric(*(sum(part) for part in parts))
 
 
 def compute(
     block: Block, inputs: Inputs, config: SuperpixelsConfig, resources: Resources
 ) -> Outputs:
-    """Superpixel ids of ``block.write``; every voxel gets one (ids > 0).
+    """Superpixel ids of ``block.write``; background is 0, every other voxel gets an id.
 
-    Reads ``boundaries`` (Z, Y, X) uint8 over ``block.read``; writes ``superpixels`` uint64.
+    Reads ``boundaries`` and ``foreground`` (Z, Y, X) uint8 over ``block.read``; writes
+    ``superpixels`` uint64.
     """
-    boundaries = inputs["boundaries"]
+    boundaries, foreground = inputs["boundaries"], inputs["foreground"] != 0
     geometry = Geometry.of(config, resources.volume)
     exact = exact_box(block, geometry.margin)
+    if not foreground[block.inner].any():
+        return {"superpixels": np.zeros(block.write.shape, np.uint64)}
     ids = flat_index(block)[exact.within(block.read)] + np.uint64(1)
-    if geometry.flat:
-        sections = range(block.write.begin[0], block.write.end[0])
-        fragments = np.stack(
-            [
-                _fragments(
-                    boundaries[z - block.read.begin[0]],
-                    ids[z - exact.begin[0]],
-                    (block, exact, 1),
-                    config,
-                    geometry,
-                )
-                for z in sections
-            ]
+    if not geometry.flat:
+        fragments = _fragments(boundaries, foreground, ids, (block, exact, 0), config, geometry)
+        return {"superpixels": fragments[block.write.within(exact)].copy()}
+
+    def section(z: int) -> NDArray[np.uint64]:
+        at = z - block.read.begin[0]
+        own_ids = ids[z - exact.begin[0]]
+        fragments = _fragments(
+            boundaries[at], foreground[at], own_ids, (block, exact, 1), config, geometry
         )
-        _, rows, columns = block.write.within(exact)
-        return {"superpixels": fragments[:, rows, columns].copy()}
-    fragments = _fragments(boundaries, ids, (block, exact, 0), config, geometry)
-    return {"superpixels": fragments[block.write.within(exact)].copy()}
+        return fragments[block.write.within(exact)[1:]]
+
+    with ThreadPoolExecutor(resources.threads) as pool:
+        sections = pool.map(section, range(block.write.begin[0], block.write.end[0]))
+        return {"superpixels": np.stack(list(sections))}
 
 
 def exact_box(block: Block, margin: Triple) -> Box:
@@ -85,6 +91,7 @@ def exact_box(block: Block, margin: Triple) -> Box:
 
 def _fragments(
     boundaries: NDArray[np.uint8],
+    foreground: NDArray[np.bool_],
     ids: NDArray[np.uint64],
     where: tuple[Block, Box, int],
     config: SuperpixelsConfig,
@@ -96,6 +103,8 @@ def _fragments(
     ----------
     boundaries
         uint8, covers the read box along its axes.
+    foreground
+        bool, of the same shape.
     ids
         uint64, id of a seed at every voxel of the exact box.
     where
@@ -104,35 +113,53 @@ def _fragments(
         Parameters of the stage.
     """
     block, exact, axis = where
+    inner: Any = exact.within(block.read)[axis:]
+    tissue = foreground[inner]
+    if not tissue.any():
+        return np.zeros(tissue.shape, np.uint64)
     levels = distance_levels(
-        boundaries >= geometry.boundary_level,
+        (boundaries >= geometry.boundary_level) | ~foreground,
         geometry.pitch[axis:],
         geometry.sigma[axis:],
         geometry.cap,
-    )
-    inner: Any = exact.within(block.read)[axis:]
-    levels = levels[inner]
-    connectivity = 1 if config.seed_connectivity == "faces" else levels.ndim
-    seeds = find_seeds(levels, exact.begin[axis:], geometry.cell[axis:], connectivity)
+    )[inner]
+    levels = np.where(tissue, levels, np.int32(NO_SEED))
     height = heights(
         boundaries[inner], levels, geometry.cap * LEVELS_PER_VOXEL, config.boundary_weight
     )
+    lattice = exact.begin[axis:], geometry.cell[axis:]
+    connectivity = 1 if config.seed_connectivity == "faces" else levels.ndim
+    seeds = find_seeds(levels, *lattice, connectivity)
+    if config.seed_suppression:
+        seeds = suppress_weaker(seeds, levels, geometry.pitch[axis:], geometry.cap)
+    labels = flood(height, seeds.markers, tissue)
+    left = tissue & (labels == 0)
+    if left.any():
+        rest = find_seeds(np.where(left, levels, np.int32(NO_SEED)), *lattice, 1)
+        seeds = _joined(seeds, rest)
+        labels = flood(height, seeds.markers, tissue)
     cut = [
         (b > 0, e < n)
         for b, e, n in zip(
             exact.begin[axis:], exact.end[axis:], block.volume_shape[axis:], strict=True
         )
     ]
-    labels = absorb_small(flood(height, seeds.markers), height, config.min_size_voxels, cut)
+    labels = absorb_small(labels, height, config.min_size_voxels, cut)
     seed_ids = np.concatenate([np.zeros(1, np.uint64), ids.ravel()[seeds.first]])
     return seed_ids[labels]
 
 
+def _joined(seeds: Seeds, more: Seeds) -> Seeds:
+    """Both, ``more`` numbered after ``seeds``."""
+    shifted = np.where(more.markers > 0, more.markers + len(seeds.first), seeds.markers)
+    return Seeds(shifted.astype(np.int32), np.concatenate([seeds.first, more.first]))
+
+
 STAGE = Stage(
     name="superpixels",
-    version=1,
+    version=2,
     config=SuperpixelsConfig,
-    reads=("boundaries",),
+    reads=("boundaries", "foreground"),
     writes=(ArraySpec("superpixels", "uint64", "labels"),),
     compute=compute,
     halo=halo,

@@ -30,7 +30,7 @@ def test_run_then_status_then_evaluate(
     assert len(list((tmp_path / "v.neurons.pictures").glob("*.png"))) >= 2
 
     rows = call("status", output, "--json")
-    assert states(rows) == ["done"] * 9
+    assert states(rows) == ["done"] * 10
     table = call("status", output)
     assert table.code == 0
     assert "superpixels" in table.out
@@ -64,11 +64,11 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
     assert "the same command goes on" in stopped.err
     output = tmp_path / "v.neurons.zarr"
     assert (
-        states(call("status", output, "--json")) == ["done"] * 3 + ["unfinished"] + ["missing"] * 5
+        states(call("status", output, "--json")) == ["done"] * 4 + ["unfinished"] + ["missing"] * 5
     )
     monkeypatch.undo()
     assert call("run", volume, "--config", config, "--no-pictures").code == 0
-    assert states(call("status", output, "--json")) == ["done"] * 9
+    assert states(call("status", output, "--json")) == ["done"] * 10
 
 
 def test_a_region_is_scored_against_the_uncut_truth(
@@ -85,7 +85,24 @@ def test_a_region_is_scored_against_the_uncut_truth(
     cut = tmp_path / "cut.tif"
     tifffile.imwrite(cut, tissue.cells[1:4, 2:24, 0:20].astype(np.uint16))
     assert call("evaluate", output, cut).out == done.out
-    assert states(call("status", output, "--json")) == ["done"] * 9
+    assert states(call("status", output, "--json")) == ["done"] * 10
+
+
+def test_a_mask_is_kept_with_the_output_and_its_background_stays_empty(
+    call: Any, volume: Path, config: Path, tissue: Tissue, tmp_path: Path
+) -> None:
+    mask = np.ones(tissue.raw.shape, np.uint8)
+    mask[:, :, 12:] = 0
+    tifffile.imwrite(tmp_path / "mask.tif", mask)
+    command = ("run", volume, "--config", config, "--mask", tmp_path / "mask.tif", "--no-pictures")
+    assert call(*command).code == 0
+    output = tmp_path / "v.neurons.zarr"
+    assert states(call("status", output, "--json")) == ["done"] * 10
+    np.testing.assert_array_equal(contents(output)["neurons/0"] > 0, mask > 0)
+    (tmp_path / "mask.tif").touch()
+    stale = [row["stage"] for row in json.loads(call("status", output, "--json").out)
+             if row["state"] == "stale"]  # fmt: skip
+    assert stale[:2] == ["foreground", "superpixels"]
 
 
 def test_status_shows_what_a_changed_input_makes_stale(
@@ -95,7 +112,7 @@ def test_status_shows_what_a_changed_input_makes_stale(
     chunk = next(p for p in sorted(volume.rglob("*")) if p.is_file() and p.name != "zarr.json")
     chunk.touch()
     answer = call("status", tmp_path / "v.neurons.zarr", "--json")
-    assert states(answer) == ["stale"] * 9
+    assert states(answer) == ["stale"] * 10
 
 
 def test_status_of_an_output_whose_input_is_gone_is_one_line(

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from pipeline.edges.targets import (
+    cells_of_sections,
     contingency,
     difference_probability,
     edge_targets,
     overlaps,
+    same_section,
 )
 from pipeline.errors import InputError
 
@@ -81,3 +83,64 @@ def test_inputs_stay_as_they_were():
     overlaps(superpixels, truth, IDS)
     assert (superpixels == SUPERPIXELS).all()
     assert (truth == TRUTH).all()
+
+
+@pytest.mark.parametrize(
+    ("limits", "keep"),
+    [
+        ({}, [True, False, False, True]),
+        ({"cut_above": 0.5}, [True, False, True, True]),
+        ({"join_below": 0.5}, [True, True, False, True]),
+        ({"cut_above": 0.9, "join_below": 0.1}, [False, False, False, False]),
+    ],
+)
+def test_the_limits_of_clear_labels_can_be_chosen(limits, keep):
+    superpixels = np.repeat(np.arange(1, 6, dtype=np.uint64), 100).reshape(1, 5, 100)
+    truth = np.ones((1, 5, 100), np.uint32)
+    for row, shared in enumerate((20, 45, 55, 80)):
+        truth[0, row, shared:] = 2  # of the last row, which is all 2, the share 1 - d is 1 - shared
+    truth[0, 4] = 2
+    uv = np.array([[0, 4], [1, 4], [2, 4], [3, 4]], np.uint64)
+    shares = overlaps(superpixels, truth, np.arange(1, 6, dtype=np.uint64))
+    assert edge_targets(uv, shares, **limits)[1].tolist() == keep
+
+
+def test_cells_of_a_section_are_what_its_membranes_enclose():
+    drawn = [
+        "..#...#.",
+        "..#..#..",
+        "#####...",
+        "........",
+    ]
+    membranes = np.array([[c == "#" for c in row] for row in drawn])
+    both = np.stack([membranes, membranes])
+    cells = cells_of_sections(both)
+    assert cells.dtype == np.uint64
+    assert cells[0].tolist() == [
+        [1, 1, 0, 2, 2, 2, 0, 3],
+        [1, 1, 0, 2, 2, 0, 3, 3],
+        [0, 0, 0, 0, 0, 3, 3, 3],
+        [3, 3, 3, 3, 3, 3, 3, 3],
+    ]  # 2 and 3 touch by corners only
+    np.testing.assert_array_equal(cells[1], np.where(cells[0] > 0, cells[0] + np.uint64(3), 0))
+
+
+def test_small_cells_count_as_unlabelled_and_leave_no_gap_in_the_ids():
+    membranes = np.zeros((2, 3, 7), bool)
+    membranes[:, :, [1, 4]] = True  # columns of 3, 6 and 6 pixels
+    cells = cells_of_sections(membranes, min_voxels=4)
+    assert np.unique(cells[0]).tolist() == [0, 1, 2]
+    assert np.unique(cells[1]).tolist() == [0, 3, 4]
+    assert (cells[:, :, 0] == 0).all()
+
+
+def test_pairs_are_of_one_section_if_both_boxes_lie_in_it():
+    box = np.array([[0, 0, 0, 1, 4, 4], [0, 4, 4, 1, 8, 8], [1, 0, 0, 2, 4, 4]], np.int64)
+    uv = np.array([[0, 1], [0, 2], [1, 2]], np.uint64)
+    assert same_section(uv, box).tolist() == [True, False, False]
+
+
+def test_superpixels_through_several_sections_cannot_learn_from_membranes():
+    box = np.array([[0, 0, 0, 2, 4, 4], [0, 4, 4, 1, 8, 8]], np.int64)
+    with pytest.raises(InputError, match="1 of 2 superpixels extend"):
+        same_section(np.array([[0, 1]], np.uint64), box)

@@ -62,6 +62,53 @@ def test_a_forest_survives_its_file(tmp_path, arrays):
     assert path.read_bytes() == (tmp_path / "again").read_bytes()
 
 
+def test_a_file_without_calibration_loads_as_before(tmp_path, arrays):
+    loaded = load_forest(written(tmp_path / "old.safetensors", arrays))
+    assert loaded.calibration_x.shape == loaded.calibration_y.shape == (0,)
+    rows = np.linspace(-1, 5, 20, dtype=np.float32).reshape(10, 2)
+    np.testing.assert_array_equal(
+        predict(loaded, rows, NAMES), predict(forest_of(arrays), rows, NAMES)
+    )
+
+
+def knots(x=(0, 0.5, 1), y=(0.1, 0.2, 0.9), dtype=np.float32):
+    return {"calibration_x": np.array(x, dtype), "calibration_y": np.array(y, dtype)}
+
+
+def test_a_calibration_survives_its_file_and_is_applied(tmp_path, arrays):
+    forest = Forest(**arrays, **knots(), feature_names=NAMES)
+    save_forest(tmp_path / "f.safetensors", forest)
+    loaded = load_forest(tmp_path / "f.safetensors")
+    for name, values in knots().items():
+        np.testing.assert_array_equal(getattr(loaded, name), values)
+    rows = np.array([[-1, 0], [9, 0]], np.float32)  # leaves 1 and 4: votes 0.25 and 1
+    assert predict(forest_of(arrays), rows, NAMES).tolist() == [0.25, 1]
+    assert predict(loaded, rows, NAMES) == pytest.approx([0.15, 0.9])
+
+
+CALIBRATIONS = {
+    "falling y": (knots(y=(0.1, 0.9, 0.2)), "calibration_y falls"),
+    "equal x": (knots(x=(0, 0.5, 0.5)), "does not rise"),
+    "falling x": (knots(x=(0, 0.6, 0.5)), "does not rise"),
+    "x beyond 1": (knots(x=(0, 0.5, 1.5)), "calibration_x reaches outside"),
+    "y below 0": (knots(y=(-0.1, 0.5, 1)), "calibration_y reaches outside"),
+    "y NaN": (knots(y=(0.1, np.nan, 1)), "calibration_y reaches outside"),
+    "x NaN": (knots(x=(0.1, np.nan, 1)), "calibration_x reaches outside"),
+    "lengths differ": (knots(y=(0.1, 0.9)), "3 x and 2 y"),
+    "one knot": (knots(x=(0.5,), y=(0.5,)), "1 x and 1 y"),
+    "two dimensions": (knots(x=((0, 1),), y=((0, 1),)), "one-dimensional"),
+    "double": (knots(dtype=np.float64), "stored as F64"),
+    "y missing": ({"calibration_x": knots()["calibration_x"]}, "not a forest"),
+}
+
+
+@pytest.mark.parametrize(("extra", "message"), CALIBRATIONS.values(), ids=CALIBRATIONS.keys())
+def test_a_malformed_calibration_is_refused(tmp_path, arrays, extra, message):
+    path = written(tmp_path / "bad.safetensors", {**arrays, **extra})
+    with pytest.raises(ModelError, match=message):
+        load_forest(path)
+
+
 def changed(name, index, value):
     def change(arrays):
         arrays[name] = arrays[name].copy()
@@ -183,7 +230,10 @@ def test_a_forest_beyond_the_size_limit_is_neither_written_nor_read(tmp_path, ar
         load_forest(path)
 
 
-GOOD = save(chain(2), metadata={"forest": json.dumps({"feature_names": NAMES, "metadata": {}})})
+GOOD = save(
+    {**chain(2), **knots()},
+    metadata={"forest": json.dumps({"feature_names": NAMES, "metadata": {}})},
+)
 HEADER_END = 8 + struct.unpack("<Q", GOOD[:8])[0]
 
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from pipeline.features.samples import Samples
 from pipeline.features.statistics import (
     BIN_WIDTH,
     BINS,
@@ -20,10 +21,20 @@ from pipeline.features.statistics import (
 
 
 def of_groups(groups):
-    """Statistics of lists of samples, in one channel."""
-    lengths = [len(g) for g in groups]
-    first = np.cumsum([0, *lengths[:-1]]).astype(np.int64)
-    return Statistics.of_samples(first, [np.concatenate(groups).astype(np.uint16)])
+    """Statistics of lists of samples 0..510, in one channel: a run of voxel pairs each."""
+    lengths = np.array([len(g) for g in groups])
+    values = np.concatenate(groups).astype(np.int64)
+    channel = np.concatenate([values // 2, values - values // 2]).astype(np.uint8)
+    samples = Samples(
+        ids=np.arange(len(groups), dtype=np.uint64),
+        first=np.arange(len(groups) + 1),
+        start=np.cumsum(lengths) - lengths,
+        step=np.full(len(groups), len(values)),
+        length=lengths.astype(np.int32),
+    )
+    statistics = Statistics.unmeasured(samples, 1)
+    statistics.measure(samples, 0, channel[:, None])
+    return statistics
 
 
 def groups_of(rng, count=40):
@@ -37,6 +48,36 @@ def groups_of(rng, count=40):
 
 def test_bins_cover_all_samples():
     assert SAMPLE_MAX // BIN_WIDTH == BINS - 1
+
+
+def test_integers_match_numpy():
+    groups = groups_of(np.random.default_rng(2))
+    found = of_groups(groups)
+    for row, group in enumerate(groups):
+        assert found.count[row] == len(group)
+        assert found.sums[row, 0].tolist() == [int((group**p).sum()) for p in (1, 2, 3, 4)]
+        assert (found.low[row, 0], found.high[row, 0]) == (group.min(), group.max())
+        slow = np.bincount(group // BIN_WIDTH, minlength=BINS)
+        assert np.array_equal(found.histogram[row, 0], slow)
+
+
+def test_more_samples_than_a_narrow_histogram_holds_are_counted():
+    found = of_groups([np.full(70_000, 100)])
+    assert found.histogram[0, 0, 100 // BIN_WIDTH] == 70_000
+    assert found.sums[0, 0].tolist() == [70_000 * 100**p for p in (1, 2, 3, 4)]
+
+
+def test_statistics_of_no_channel_have_a_count_and_no_column():
+    samples = Samples(
+        np.array([3], np.uint64),
+        np.array([0, 2]),
+        np.array([0, 9]),
+        np.array([1, 1]),
+        np.array([4, 2], np.int32),
+    )
+    found = Statistics.unmeasured(samples, 0)
+    assert found.count.tolist() == [6]
+    assert summary(found).shape == (1, 0)
 
 
 def test_moments_match_scipy():

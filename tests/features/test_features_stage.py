@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.spatial import cKDTree
 
 from pipeline.contract import Resources, VolumeInfo
+from pipeline.errors import ConfigError
 from pipeline.features import STAGE
 from pipeline.features import parts as parts_module
-from pipeline.features.config import FeaturesConfig
+from pipeline.features.config import FAMILIES, FeaturesConfig
 from pipeline.graph import STAGE as GRAPH
 from pipeline.graph.stage import GraphConfig
 from pipeline.grid import blocks, whole
@@ -68,10 +70,11 @@ def test_blocks_in_any_order_give_the_features_of_the_whole(voxel_size, monkeypa
     arrays = volume_of(rng, shape, voxel_size == FLAT_NM)
     before = {name: array.copy() for name, array in arrays.items()}
     expected, tables = run(arrays, resources, shape)
-    found, _ = run(arrays, resources, (5, 9, 10), rng)
-    for table in ("edges", "nodes"):
-        assert np.isfinite(expected[table]["features"]).all()
-        assert np.array_equal(found[table]["features"], expected[table]["features"])
+    for block_shape in ((5, 9, 10), (1, 26, 7), (13, 4, 23)):
+        found, _ = run(arrays, resources, block_shape, rng)
+        for table in ("edges", "nodes"):
+            assert np.isfinite(expected[table]["features"]).all()
+            assert np.array_equal(found[table]["features"], expected[table]["features"])
     assert len(expected["edges"]["features"]) == len(tables["edges"]["uv"]) > 100
     assert len(expected["nodes"]["features"]) == len(tables["nodes"]["id"]) > 40
     for name, array in arrays.items():
@@ -113,17 +116,174 @@ def test_regions_of_a_small_volume_known_by_hand():
     assert edges["regions/boundary/mean/difference"] == pytest.approx([0.8, 0, 0.8])
 
 
-def test_contact_of_a_small_volume_known_by_hand():
+def test_shape_of_a_small_volume_known_by_hand():
     edges, _, _ = small_volume()
-    assert edges["contact/log_length"] == pytest.approx(np.log([2, 4, 4]))
-    assert edges["contact/across_sections"].tolist() == [0, 1, 1]
-    assert edges["contact/overlap_of_smaller"].tolist() == [0, 1, 1]
-    assert edges["contact/overlap_of_union"] == pytest.approx([0, 4 / 8, 4 / 8])
-    assert edges["contact/length_to_smaller"] == pytest.approx([1, 2, 2])
-    assert edges["contact/length_to_larger"] == pytest.approx([1, np.sqrt(2), np.sqrt(2)])
-    assert edges["contact/degree_min"].tolist() == [2, 2, 2]
-    assert edges["contact/centre_distance_z"].tolist() == [0, 40, 40]
-    assert edges["contact/centre_distance_yx"] == pytest.approx([8, 4, 4])
+    assert edges["shape/log_length"] == pytest.approx(np.log([2, 4, 4]))
+    assert edges["shape/log_extent"] == pytest.approx(np.log([8, 8, 8]))
+    assert edges["shape/length_to_smaller"] == pytest.approx([1, 2, 2])
+    assert edges["shape/length_to_larger"] == pytest.approx([1, np.sqrt(2), np.sqrt(2)])
+    assert edges["shape/size_ratio"] == pytest.approx([1, 0.5, 0.5])
+    assert edges["shape/surface_share_min"] == pytest.approx([1, 0.5, 0.5])
+    assert edges["shape/surface_share_max"] == pytest.approx([1, 1, 1])
+    assert edges["shape/longest_share_min"] == pytest.approx([1, 1, 1])
+    assert edges["shape/to_centre_min"] == pytest.approx([4, 20, 20])
+    assert edges["shape/to_centre_max"] == pytest.approx([4, np.hypot(20, 4), np.hypot(20, 4)])
+    assert edges["shape/cosine"] == pytest.approx([-1, *[-20 / np.hypot(20, 4)] * 2])
+    assert edges["shape/centre_distance_z"].tolist() == [0, 40, 40]
+    assert edges["shape/centre_distance_yx"] == pytest.approx([8, 4, 4])
+
+
+def test_topology_of_a_small_volume_known_by_hand():
+    edges, _, _ = small_volume()
+    assert edges["topology/across_sections"].tolist() == [0, 1, 1]
+    assert edges["topology/overlap_of_smaller"].tolist() == [0, 1, 1]
+    assert edges["topology/overlap_of_union"] == pytest.approx([0, 4 / 8, 4 / 8])
+    assert edges["topology/degree_min"].tolist() == [2, 2, 2]
+    assert edges["topology/common_neighbours"].tolist() == [1, 1, 1]
+    assert edges["topology/common_share"].tolist() == [1, 1, 1]
+
+
+def test_moments_of_superpixels_known_by_hand():
+    _, nodes, _ = small_volume()
+    # bodies of 2 x 2, 2 x 2 and 2 x 4 voxels of 4 nm: a side of s has a variance of s^2 / 12
+    assert nodes["log_radius_major"] == pytest.approx(np.log([8, 8, 16]) - np.log(12) / 2)
+    assert nodes["log_radius_minor"] == pytest.approx(np.log([8, 8, 8]) - np.log(12) / 2)
+    assert nodes["elongation"] == pytest.approx([0, 0, 0.5], abs=1e-6)
+
+
+def test_region_columns_are_combined_four_ways():
+    edges, nodes, tables = small_volume()
+    u, v = (nodes["log_size"][i] for i in tables["edges"]["uv"].T)
+    assert edges["regions/log_size/min"] == pytest.approx(np.minimum(u, v))
+    assert edges["regions/log_size/max"] == pytest.approx(np.maximum(u, v))
+    assert edges["regions/log_size/sum"] == pytest.approx(u + v)
+    assert edges["regions/log_size/difference"] == pytest.approx(abs(u - v))
+
+
+def features_of(superpixels, voxel_size, config=CONFIG):
+    """Columns of edges of superpixels in a noisy volume."""
+    rng = np.random.default_rng(4)
+    superpixels = superpixels.astype(np.uint64)
+    arrays = {
+        "raw": rng.integers(0, 1024, superpixels.shape, dtype=np.uint16),
+        "boundaries": rng.integers(0, 256, superpixels.shape, dtype=np.uint8),
+        "superpixels": superpixels,
+    }
+    resources = Resources(VolumeInfo(superpixels.shape, voxel_size, "uint16"))
+    result, tables = run(arrays, resources, superpixels.shape, config=config)
+    return columns("edges", result, resources, config), tables
+
+
+def two_sides(inside):
+    """Superpixel 2 where ``inside`` (Y, X), else 1."""
+    return np.where(inside, 2, 1)[None]
+
+
+def test_a_straight_contact_is_told_from_one_with_a_right_angle():
+    y, x = np.mgrid[:24, :24]
+    straight, _ = features_of(two_sides(y >= 12), FLAT_NM)
+    right, _ = features_of(two_sides((y >= 12) & (x >= 12)), FLAT_NM)
+    assert straight["shape/minor_to_major"] == [0]
+    assert straight["shape/extent_to_length"] == pytest.approx(1)
+    assert straight["shape/log_extent"] == pytest.approx(np.log(24 * 4))
+    assert straight["shape/fill"] == pytest.approx(1)
+    # two legs of 12 faces: along the diagonal the variance is four times that across it
+    legs = np.array([*((11.5, 12 + i) for i in range(12)), *((12 + i, 11.5) for i in range(12))])
+    minor, major = np.linalg.eigvalsh(np.cov(legs.T, ddof=0))
+    assert right["shape/minor_to_major"] == pytest.approx(np.sqrt(minor / (major + 1 / 12)))
+    assert 0.4 < right["shape/minor_to_major"][0] < 0.6
+    assert right["shape/extent_to_length"] == pytest.approx(np.sqrt(12 * major + 1) / 24)
+    assert right["shape/fill"][0] < 0.5
+
+
+def test_a_straight_contact_is_straight_at_any_angle():
+    y, x = np.mgrid[:40, :40]
+    for slope in (0.3, 1.0, 2.5):
+        oblique, _ = features_of(two_sides(y >= slope * x + 3), FLAT_NM)
+        assert oblique["shape/minor_to_major"][0] < 0.05
+        assert 0.7 < oblique["shape/extent_to_length"][0] < 1
+
+
+def test_a_plane_is_told_from_a_fold_in_3d():
+    z, y, _ = np.mgrid[:10, :12, :12]
+    plane, _ = features_of(np.where(z >= 5, 2, 1), CUBIC_NM)
+    fold, _ = features_of(np.where((z >= 5) & (y >= 6), 2, 1), CUBIC_NM)
+    assert plane["shape/minor_to_major"] == [0]
+    assert plane["shape/middle_to_major"] == pytest.approx(np.sqrt(143 / 144))
+    assert plane["shape/fill"] == pytest.approx(1)
+    assert plane["shape/extent_to_length"] == pytest.approx(1)
+    assert plane["shape/across_share"] == [1]
+    assert fold["shape/minor_to_major"][0] > 0.2
+    assert fold["shape/across_share"] == pytest.approx(6 / 11)
+
+
+def test_physical_lengths_follow_the_voxel_size():
+    y = np.mgrid[:12, :20][0]
+    fine, _ = features_of(two_sides(y >= 6), (40.0, 4.0, 4.0))
+    coarse, _ = features_of(two_sides(y >= 6), (80.0, 8.0, 8.0))
+    for name in ("shape/log_extent", "regions/log_radius_major/min"):
+        assert coarse[name] - fine[name] == pytest.approx(np.log(2), rel=1e-5)
+    for name in ("shape/to_centre_max", "shape/centre_distance_yx"):
+        assert coarse[name] == pytest.approx(2 * fine[name])
+    for name in ("shape/fill", "shape/extent_to_length", "shape/to_centre_in_radii_max"):
+        assert coarse[name] == pytest.approx(fine[name], rel=1e-5)
+
+
+@pytest.mark.parametrize("voxel_size", [FLAT_NM, CUBIC_NM], ids=["flat", "cubic"])
+@pytest.mark.parametrize("density", [0.4, 1.0])
+def test_single_voxels_one_face_contacts_and_masked_neighbours_have_finite_features(
+    voxel_size, density
+):
+    rng = np.random.default_rng(3)
+    ids = np.arange(1, 4 * 7 * 6 + 1).reshape(4, 7, 6)
+    found, tables = features_of(np.where(rng.random(ids.shape) < density, ids, 0), voxel_size)
+    assert len(tables["edges"]["uv"]) > 10
+    assert (tables["edges"]["length_voxels"] == 1).all()
+    for name, column in found.items():
+        assert np.isfinite(column).all(), name
+
+
+@pytest.mark.parametrize("voxel_size", [FLAT_NM, CUBIC_NM], ids=["flat", "cubic"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_left_out_takes_its_columns_and_no_others(voxel_size, family):
+    arrays = volume_of(np.random.default_rng(1), (5, 14, 13), voxel_size == FLAT_NM)
+    resources = Resources(VolumeInfo((5, 14, 13), voxel_size, "uint16"))
+    rest = tuple(f for f in FAMILIES if f != family)
+    without = FeaturesConfig(sigmas_voxels=(0.8,), families=rest)
+    alone = FeaturesConfig(sigmas_voxels=(0.8,), families=(family,))
+    full = FeaturesConfig(sigmas_voxels=(0.8,))
+    found = {}
+    for name, config in (("full", full), ("without", without), ("alone", alone)):
+        result, _ = run(arrays, resources, (5, 14, 13), config=config)
+        found[name] = columns("edges", result, resources, config)
+        found[name, "nodes"] = columns("nodes", result, resources, config)
+    own = {n for n in found["full"] if n.split("/")[0].split("_")[0] == family}
+    assert own
+    assert list(found["without"]) == [n for n in found["full"] if n not in own]
+    assert list(found["alone"]) == [n for n in found["full"] if n in own]
+    for name in ("without", "alone"):
+        for column, values in found[name].items():
+            assert np.array_equal(values, found["full"][column]), column
+        for column, values in found[name, "nodes"].items():
+            assert np.array_equal(values, found["full", "nodes"][column]), column
+
+
+def test_a_family_named_twice_and_an_unknown_one_are_refused():
+    with pytest.raises(ValidationError, match="named more than once: shape"):
+        FeaturesConfig(families=("shape", "raw", "shape"))
+    with pytest.raises(ValidationError, match="families"):
+        FeaturesConfig(families=("contact",))
+    with pytest.raises(ConfigError, match="must be resolved"):
+        assert FeaturesConfig().flat
+
+
+def test_the_order_of_the_families_does_not_matter():
+    resources = Resources(VolumeInfo((4, 8, 8), FLAT_NM, "uint16"))
+    some, same = (
+        FeaturesConfig(families=("shape", "raw")),
+        FeaturesConfig(families=("raw", "shape")),
+    )
+    assert STAGE.attributes(some, resources) == STAGE.attributes(same, resources)
 
 
 def test_edge_samples_are_means_across_every_face():
@@ -195,7 +355,14 @@ def test_a_volume_without_edges_gives_empty_features(value):
 def test_halo_is_the_largest_filter_and_one_face():
     config = FeaturesConfig(sigmas_voxels=(1.0, 2.0))
     flat = STAGE.halo(config, Resources(VolumeInfo((9, 9, 9), FLAT_NM, "uint8")))
-    assert flat.below == (0, 7, 7)
-    assert flat.above == (1, 8, 8)
+    # 3 sigma, the voxel beside it, and twice the structure tensor's 1.5 sigma
+    assert flat.below == (0, 13, 13)
+    assert flat.above == (1, 14, 14)
     cubic = STAGE.halo(config, Resources(VolumeInfo((9, 9, 9), CUBIC_NM, "uint8")))
-    assert cubic.below == (7, 7, 7)
+    assert cubic.below == (13, 13, 13)
+
+
+def test_without_appearance_nothing_but_the_faces_needs_a_halo():
+    config = FeaturesConfig(families=("regions", "shape", "topology"))
+    halo = STAGE.halo(config, Resources(VolumeInfo((9, 9, 9), CUBIC_NM, "uint8")))
+    assert (halo.below, halo.above) == ((0, 0, 0), (1, 1, 1))

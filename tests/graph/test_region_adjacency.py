@@ -7,12 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.contract import Resources, VolumeInfo
+from pipeline.contract import Block, Box, Resources, VolumeInfo
 from pipeline.graph import STAGE
 from pipeline.graph.stage import GraphConfig, combine
 from pipeline.grid import blocks, whole
 
 CONFIG = GraphConfig()
+FLAT_NM = (40.0, 4.0, 4.0)
+CUBIC_NM = (8.0, 8.0, 8.0)
+BOTH = pytest.mark.parametrize("voxel_size", [FLAT_NM, CUBIC_NM], ids=["flat", "cubic"])
 SMALL = np.array(
     [
         [[10, 10, 20, 20], [10, 10, 20, 20], [10, 10, 20, 20], [0, 0, 20, 20]],
@@ -22,19 +25,19 @@ SMALL = np.array(
 )
 
 
-def resources_of(superpixels, voxel_size=(40.0, 4.0, 4.0)):
+def resources_of(superpixels, voxel_size=FLAT_NM):
     return Resources(VolumeInfo(superpixels.shape, voxel_size, "uint8"))
 
 
-def parts_of(superpixels, block_shape):
-    resources = resources_of(superpixels)
+def parts_of(superpixels, block_shape, voxel_size=FLAT_NM):
+    resources = resources_of(superpixels, voxel_size)
     return [
         STAGE.compute(b, {"superpixels": superpixels[b.read.slices]}, CONFIG, resources)
         for b in blocks(superpixels.shape, block_shape, STAGE.halo(CONFIG, resources))
     ]
 
 
-def graph_of(superpixels, voxel_size=(40.0, 4.0, 4.0)):
+def graph_of(superpixels, voxel_size=FLAT_NM):
     resources = resources_of(superpixels, voxel_size)
     part = STAGE.compute(whole(superpixels.shape), {"superpixels": superpixels}, CONFIG, resources)
     return STAGE.merge([part], {}, CONFIG, resources)
@@ -56,9 +59,9 @@ def assert_same(a, b):
             assert np.array_equal(column, b[table][name]), name
 
 
-def slow_lengths(superpixels):
-    """Faces per pair of ids, voxel by voxel."""
-    lengths = {}
+def slow_faces(superpixels):
+    """Per pair of ids: axis and midpoint of every face between them, voxel by voxel."""
+    found = {}
     for at in np.ndindex(superpixels.shape):
         for axis in range(3):
             to = tuple(i + (k == axis) for k, i in enumerate(at))
@@ -66,8 +69,25 @@ def slow_lengths(superpixels):
                 continue
             u, v = sorted((int(superpixels[at]), int(superpixels[to])))
             if u and u != v:
-                lengths.setdefault((u, v), [0, 0])[axis > 0] += 1
-    return lengths
+                middle = [(p + q) / 2 for p, q in zip(at, to, strict=True)]
+                found.setdefault((u, v), []).append((axis, middle))
+    return found
+
+
+def slow_overlaps(superpixels):
+    """Per pair of ids: how often one lies two sections above the other."""
+    found = {}
+    for z, y, x in np.ndindex(superpixels[2:].shape):
+        u, v = sorted((int(superpixels[z, y, x]), int(superpixels[z + 2, y, x])))
+        if u and u != v:
+            found[u, v] = found.get((u, v), 0) + 1
+    return found
+
+
+def slow_moments(positions):
+    """zz, zy, zx, yy, yx, xx of positions (n, 3)."""
+    covariance = np.cov(np.asarray(positions, float).T, ddof=0)
+    return covariance[np.triu_indices(3)]
 
 
 def test_small_graph_known_by_hand():
@@ -95,34 +115,129 @@ def test_tables_have_the_declared_columns():
 
 def test_in_isotropic_data_only_flat_superpixels_meet_across_sections():
     deep = np.array([[[1]], [[1]], [[2]], [[3]]], np.uint64)
-    across = graph_of(deep, (8.0, 8.0, 8.0))["edges"]["across_sections"]
+    across = graph_of(deep, CUBIC_NM)["edges"]["across_sections"]
     assert across.tolist() == [False, True]
     assert graph_of(deep)["edges"]["across_sections"].tolist() == [True, True]
 
 
-def test_lengths_match_a_voxel_by_voxel_count():
+def test_faces_and_moments_of_contacts_match_a_voxel_by_voxel_count():
     superpixels = random_superpixels((5, 7, 6), np.random.default_rng(0))
     graph = graph_of(superpixels)
-    slow = slow_lengths(superpixels)
-    pairs = graph["nodes"]["id"][graph["edges"]["uv"]]
-    assert [tuple(map(int, pair)) for pair in pairs] == sorted(slow)
-    assert graph["edges"]["length_voxels"].tolist() == [sum(slow[k]) for k in sorted(slow)]
-    assert graph["edges"]["across_sections"].tolist() == [slow[k][1] == 0 for k in sorted(slow)]
+    slow = slow_faces(superpixels)
+    edges = graph["edges"]
+    pairs = [tuple(map(int, pair)) for pair in graph["nodes"]["id"][edges["uv"]]]
+    assert pairs == sorted(slow)
+    for row, pair in enumerate(pairs):
+        axes = [axis for axis, _ in slow[pair]]
+        middles = [middle for _, middle in slow[pair]]
+        assert edges["faces"][row].tolist() == [axes.count(axis) for axis in range(3)]
+        assert edges["length_voxels"][row] == len(axes)
+        assert edges["across_sections"][row] == (set(axes) == {0})
+        assert edges["centre"][row] == pytest.approx(np.mean(middles, 0), abs=1e-12)
+        assert edges["moments"][row] == pytest.approx(slow_moments(middles), abs=1e-12)
 
 
+def test_moments_of_superpixels_match_their_voxels():
+    superpixels = random_superpixels((5, 7, 6), np.random.default_rng(1))
+    nodes = graph_of(superpixels)["nodes"]
+    assert len(nodes["id"]) == 20
+    for row, name in enumerate(nodes["id"]):
+        voxels = np.argwhere(superpixels == name)
+        assert nodes["centre"][row] == pytest.approx(voxels.mean(0))
+        assert nodes["moments"][row] == pytest.approx(slow_moments(voxels), abs=1e-12)
+
+
+def test_moments_of_a_bar_and_of_its_contact_known_by_hand():
+    superpixels = np.full((1, 4, 5), 3, np.uint64)
+    superpixels[:, 0] = 2
+    graph = graph_of(superpixels)
+    assert graph["nodes"]["moments"].tolist() == [
+        [0, 0, 0, 0, 0, 2],  # five voxels in a row: (4 + 1 + 0 + 1 + 4) / 5
+        [0, 0, 0, 2 / 3, 0, 2],
+    ]
+    assert graph["edges"]["faces"].tolist() == [[0, 5, 0]]
+    assert graph["edges"]["centre"].tolist() == [[0, 0.5, 2]]
+    assert graph["edges"]["moments"].tolist() == [[0, 0, 0, 0, 0, 2]]
+
+
+@pytest.mark.parametrize("far", [10**6, 10**9, 10**12])
+def test_moments_are_the_same_far_from_the_origin_where_sums_of_products_wrap(far):
+    superpixels = random_superpixels((3, 8, 9), np.random.default_rng(5), 8)
+    near = graph_of(superpixels)
+    box = Box((far,) * 3, tuple(far + n for n in superpixels.shape))
+    resources = Resources(VolumeInfo(box.end, FLAT_NM, "uint8"))
+    corner = Block((0, 0, 0), box, box, box.end)
+    part = STAGE.compute(corner, {"superpixels": superpixels}, CONFIG, resources)
+    found = STAGE.merge([part], {}, CONFIG, resources)
+    for table in ("nodes", "edges"):
+        assert np.array_equal(found[table]["moments"], near[table]["moments"])
+        assert found[table]["centre"] == pytest.approx(near[table]["centre"] + far, rel=1e-15)
+
+
+def test_more_pairs_than_a_table_begins_with_are_all_found():
+    ids = np.arange(1, 12 * 20 * 25 + 1, dtype=np.uint64).reshape(12, 20, 25) * 7919
+    graph = graph_of(ids)
+    n = ids.size
+    assert len(graph["nodes"]["id"]) == n
+    assert len(graph["edges"]["uv"]) == 3 * n - 12 * 20 - 12 * 25 - 20 * 25
+    assert len(graph["overlaps"]["uv"]) == 10 * 20 * 25
+    assert (graph["edges"]["length_voxels"] == 1).all()
+
+
+def test_overlaps_two_sections_apart_known_by_hand():
+    superpixels = np.array([[[1, 1, 2, 0]], [[5, 0, 5, 5]], [[8, 8, 8, 8]], [[1, 0, 9, 5]]])
+    graph = graph_of(superpixels.astype(np.uint64))
+    pairs = graph["nodes"]["id"][graph["overlaps"]["uv"]].tolist()
+    assert pairs == [[1, 5], [1, 8], [2, 8], [5, 9]]
+    assert graph["overlaps"]["voxels"].tolist() == [1, 2, 1, 1]
+
+
+def test_overlaps_match_a_voxel_by_voxel_count_and_the_section_between_does_not_matter():
+    superpixels = random_superpixels((7, 6, 9), np.random.default_rng(2), 12)
+    graph = graph_of(superpixels)
+    slow = slow_overlaps(superpixels)
+    pairs = [tuple(map(int, p)) for p in graph["nodes"]["id"][graph["overlaps"]["uv"]]]
+    assert pairs == sorted(slow)
+    assert graph["overlaps"]["voxels"].tolist() == [slow[pair] for pair in pairs]
+    masked = superpixels[:3].copy()
+    masked[1] = 0
+    before, after = graph_of(superpixels[:3]), graph_of(masked)
+    assert np.array_equal(
+        before["nodes"]["id"][before["overlaps"]["uv"]],
+        after["nodes"]["id"][after["overlaps"]["uv"]],
+    )
+
+
+def test_isotropic_volumes_have_no_overlaps():
+    superpixels = random_superpixels((7, 6, 9), np.random.default_rng(2), 12)
+    assert graph_of(superpixels, CUBIC_NM)["overlaps"]["uv"].shape == (0, 2)
+    assert STAGE.halo(CONFIG, resources_of(superpixels, CUBIC_NM)).above == (1, 1, 1)
+    assert STAGE.halo(CONFIG, resources_of(superpixels)).above == (2, 1, 1)
+
+
+@BOTH
 @settings(max_examples=25, deadline=None)
 @given(
     seed=st.integers(0, 1000),
     shape=st.tuples(st.integers(1, 9), st.integers(1, 11), st.integers(1, 10)),
     block_shape=st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 4)),
 )
-def test_blocks_of_any_shape_and_order_give_the_graph_of_the_whole(seed, shape, block_shape):
+def test_blocks_of_any_shape_and_order_give_the_graph_of_the_whole(
+    voxel_size, seed, shape, block_shape
+):
     rng = np.random.default_rng(seed)
     superpixels = random_superpixels(shape, rng)
-    parts = parts_of(superpixels, block_shape)
+    parts = parts_of(superpixels, block_shape, voxel_size)
     rng.shuffle(parts)
-    merged = STAGE.merge(parts, {}, CONFIG, resources_of(superpixels))
-    assert_same(merged, graph_of(superpixels))
+    merged = STAGE.merge(parts, {}, CONFIG, resources_of(superpixels, voxel_size))
+    assert_same(merged, graph_of(superpixels, voxel_size))
+
+
+def test_a_block_read_without_its_halo_is_refused():
+    resources = resources_of(SMALL)
+    block = next(blocks(SMALL.shape, (1, 2, 4)))
+    with pytest.raises(AssertionError, match="too small a halo"):
+        STAGE.compute(block, {"superpixels": SMALL[block.read.slices]}, CONFIG, resources)
 
 
 def test_union_of_parts_is_associative():

@@ -3,10 +3,15 @@
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.lifted.bottleneck import bottlenecks
+from pipeline.lifted.bottleneck import minimum_linkage
+
+
+def bottlenecks(n, uv, heights, pairs, threads=1):
+    return minimum_linkage(n, uv, heights).heights_of(pairs, threads)
 
 
 def reference_bottlenecks(n, uv, heights):
@@ -57,9 +62,11 @@ def test_all_pairs_equal_the_slow_reference(n, density, seed, ties):
     np.testing.assert_array_equal(result, reference_bottlenecks(n, uv.astype(int), heights))
 
 
-def test_a_long_chain_is_climbed_in_few_steps():
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_long_chain_is_climbed_in_few_steps(threads):
     n = 20_000
     uv = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1).astype(np.uint64)
     heights = np.linspace(0, 1, n - 1, dtype=np.float32)
-    pairs = np.array([[0, n - 1], [0, 100], [99, 100]])
-    assert bottlenecks(n, uv, heights, pairs).tolist() == [1.0, heights[99], heights[99]]
+    pairs = np.tile([[0, n - 1], [0, 100], [99, 100]], (30_000, 1))  # several chunks
+    result = bottlenecks(n, uv, heights, pairs, threads).reshape(-1, 3)
+    assert (result == [1.0, heights[99], heights[99]]).all()

@@ -30,6 +30,10 @@ def run(config, models=None, nodes=4):
             "p_cut": np.linspace(0.1, 0.9, len(uv), dtype=np.float32),
             "length_voxels": np.ones(len(uv), np.uint64),
         },
+        "overlaps": {
+            "uv": np.array([[0, 2]], np.uint64)[: nodes // 3],
+            "voxels": np.array([3], np.uint64)[: nodes // 3],
+        },
         "attributes": {},
     }
     return STAGE.compute(whole(FLAT.shape), inputs, config, Resources(FLAT, models or {}))["lifted"]
@@ -42,12 +46,11 @@ def config(**changes):
 @pytest.fixture
 def forest_file(tmp_path):
     """A forest that cuts where the highest P(cut) on the path is above a half."""
-    names = list(feature_units(config()))
-    features = np.random.default_rng(0).random((500, len(names))).astype(np.float32)
+    features = np.random.default_rng(0).random((500, 1)).astype(np.float32)
     forest, _ = fit_forest(
         features,
-        features[:, names.index("path/highest")] > 0.5,
-        names,
+        features[:, 0] > 0.5,
+        ["paths/highest"],
         trees=30,
         max_depth=8,
         min_leaf=1,
@@ -73,6 +76,8 @@ def test_with_a_forest_every_pair_gets_its_probability(forest_file):
     assert table["uv"].tolist() == [[0, 2], [0, 3], [1, 3]]
     assert table["p_cut"].dtype == np.float32
     assert table["p_cut"][0] < table["p_cut"][1:].min()
+    overlap = table["features"][:, list(feature_units(chosen)).index("geometry/overlap_max")]
+    np.testing.assert_allclose(overlap, [3 / 9, 0, 0], rtol=1e-6)
     assert STAGE.files(chosen) == [forest_file]
 
 
@@ -105,7 +110,7 @@ def test_auto_is_decided_by_the_anisotropy(volume, name, distance):
 
 
 def test_default_region_features_are_ones_that_the_features_stage_writes():
-    assert set(LiftedConfig().region_features) <= set(node_names(FeaturesConfig()))
+    assert set(LiftedConfig().region_features) <= set(node_names(FeaturesConfig(mode="2d")))
 
 
 def test_attributes_name_every_column():

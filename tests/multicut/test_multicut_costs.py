@@ -64,13 +64,13 @@ def test_one_longer_contact_does_not_change_the_other_costs():
 
 def test_lifted_costs_weigh_together_a_share_of_the_regular_ones():
     lifted = {"p_cut": np.full(40, 0.25, np.float32)}
-    costs = lifted_costs(lifted, 10, MulticutConfig(lifted_weight=0.5))
+    costs = lifted_costs(lifted, 10, MulticutConfig(lifted_weight=0.5, beta_lifted=0.5))
     assert costs.sum() == pytest.approx(0.5 * 10 * LOG3)
     assert lifted_scale(10, 1, 0.5) == 0.5
     assert lifted_scale(0, 0, 0.5) == 0
 
 
-@pytest.mark.parametrize(("z", "scheme"), [(50.0, "across"), (4.0, "all")])
+@pytest.mark.parametrize(("z", "scheme"), [(50.0, "all"), (4.0, "none")])
 def test_auto_is_decided_by_the_anisotropy(z, scheme):
     volume = VolumeInfo((9, 9, 9), (z, 4.0, 4.0), "uint8")
     assert MulticutConfig().resolved(volume).length_weighting == scheme

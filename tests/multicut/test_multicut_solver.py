@@ -1,6 +1,8 @@
-"""Solutions against brute force, and what every solution must be."""
+"""Solvers against brute force, and what every solution must be."""
 
 import itertools
+from functools import cache
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -8,22 +10,70 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.backend.partition import Partitioning, consecutive, split_unconnected
-from pipeline.multicut import solver
-from pipeline.multicut.solver import improved, solve
+from pipeline.errors import ConfigError
+from pipeline.multicut.kernighan_lin import improve
+from pipeline.multicut.parameters import SolverParameters
+from pipeline.multicut.problem import NO_COSTS, NO_EDGES, Limits, Problem, Progress
+from pipeline.multicut.solvers import SOLVERS, solve
+from pipeline.multicut.stage import SolverName
 
-NO_EDGES = np.zeros((0, 2), np.uint64)
-NO_COSTS = np.zeros(0)
+LIFTED = [name for name in SOLVERS if name != "greedy_fixation"]
+OPTIMISING = ["kernighan_lin", "fusion_moves", "hierarchical"]
+SMALL_BLOCKS = SolverParameters(block_shape=(1, 3, 3), fusion_proposals=30)
+seeds = st.integers(0, 2**32 - 1)
 
 
-def solved(n, uv, costs, lifted_uv=(), lifted_costs=(), *, iterations=20):
-    return solve(
+def problem_of(n, uv, costs, lifted_uv=(), lifted_costs=()):
+    return Problem(
         n,
         np.array(uv, np.uint64).reshape(-1, 2),
         np.array(costs, float),
         np.array(lifted_uv, np.uint64).reshape(-1, 2),
         np.array(lifted_costs, float),
-        max_outer_iterations=iterations,
+        np.stack([np.zeros(n), np.zeros(n), np.arange(n)], axis=1),
     )
+
+
+def random_problem(n, seed, *, lifted=True, density=0.6):
+    rng = np.random.default_rng(seed)
+    pairs = np.array(list(itertools.combinations(range(n), 2)), np.uint64).reshape(-1, 2)
+    regular = rng.random(len(pairs)) < density
+    costs = rng.normal(size=len(pairs))
+    others = (pairs[~regular], costs[~regular]) if lifted else (NO_EDGES, NO_COSTS)
+    return Problem(n, pairs[regular], costs[regular], *others, rng.integers(0, 6, (n, 3)) * 1.0)
+
+
+def grid_problem(height, width, seed=0, *, lifted=True):
+    """A grid of nodes with planted tiles, noisy costs, and lifted edges two columns wide."""
+    rng = np.random.default_rng(seed)
+    node = np.arange(height * width).reshape(height, width)
+    y, x = np.indices((height, width)).reshape(2, -1)
+    tile = (y // 7) * width + x // 5
+
+    def edges(first, second, noise):
+        uv = np.stack([first.ravel(), second.ravel()], axis=1).astype(np.uint64)
+        apart = tile[first.ravel()] != tile[second.ravel()]
+        return uv, np.where(apart, -1.0, 1.0) + rng.normal(0, noise, len(uv))
+
+    right, down = edges(node[:, :-1], node[:, 1:], 1.0), edges(node[:-1], node[1:], 1.0)
+    uv = np.concatenate([right[0], down[0]])
+    costs = np.concatenate([right[1], down[1]])
+    far = edges(node[:, :-2], node[:, 2:], 1.5) if lifted else (NO_EDGES, NO_COSTS)
+    positions = np.stack([np.zeros(node.size), y, x], axis=1).astype(float)
+    return Problem(node.size, uv, costs, *far, positions)
+
+
+def slow_energy(problem, labels):
+    """Sum of the costs of cut edges, one by one."""
+    total = 0.0
+    for uv, costs in (
+        (problem.uv, problem.costs),
+        (problem.lifted_uv, problem.lifted_costs),
+    ):
+        for (u, v), cost in zip(uv.tolist(), costs.tolist(), strict=True):
+            if labels[u] != labels[v]:
+                total += cost
+    return total
 
 
 def partitions(n):
@@ -36,202 +86,249 @@ def partitions(n):
             yield (*labels, label)
 
 
-def optimum(n, uv, costs, lifted_uv=NO_EDGES, lifted_costs=NO_COSTS):
+@cache
+def all_partitions(n):
+    return np.array(list(partitions(n)), np.uint64).reshape(-1, n)
+
+
+def optimum(problem):
     """Lowest energy of all partitions into connected clusters, by brute force."""
-    problem = Partitioning(n, uv, costs, lifted_uv, lifted_costs)
-    return min(
-        problem.energy(labels)
-        for labels in (np.array(p, np.uint64) for p in partitions(n))
-        if (split_unconnected(uv, labels) == labels).all()
+    every = all_partitions(problem.number_of_nodes)
+    energies = sum(
+        (every[:, uv[:, 0]] != every[:, uv[:, 1]]) @ costs
+        for uv, costs in (
+            (problem.uv, problem.costs),
+            (problem.lifted_uv, problem.lifted_costs),
+        )
+    )
+    return next(
+        energies[i]
+        for i in np.argsort(energies)
+        if (split_unconnected(problem.uv, every[i]) == every[i]).all()
     )
 
 
-def random_problem(n, seed, density=0.6):
-    rng = np.random.default_rng(seed)
-    pairs = np.array(list(itertools.combinations(range(n), 2)), np.uint64)
-    regular = rng.random(len(pairs)) < density
-    costs = rng.normal(size=len(pairs))
-    return pairs[regular], costs[regular], pairs[~regular], costs[~regular]
+def assert_valid(problem, solution):
+    np.testing.assert_array_equal(split_unconnected(problem.uv, solution.labels), solution.labels)
+    assert solution.labels.dtype == np.uint64
+    assert solution.energy == pytest.approx(slow_energy(problem, solution.labels))
+    energies = [step.energy for step in solution.steps]
+    assert energies == sorted(energies, reverse=True)
+    assert energies[-1] == solution.energy
 
 
-def test_a_triangle_is_cut_where_two_repel():
+def test_the_config_names_exactly_the_solvers():
+    assert get_args(SolverName) == tuple(SOLVERS)
+
+
+# Small problems of known solution
+
+
+@pytest.mark.parametrize("name", [*OPTIMISING, "greedy_additive", "greedy_fixation"])
+def test_a_triangle_is_cut_where_two_repel(name):
     # 0 - 1 attract 2, 1 - 2 attract 1, 0 - 2 repel 4: cut 0 - 2 and 1 - 2
-    solution = solved(3, [[0, 1], [0, 2], [1, 2]], [2, -4, 1])
+    solution = solve(name, problem_of(3, [[0, 1], [0, 2], [1, 2]], [2, -4, 1]))
     assert solution.labels.tolist() == [0, 0, 1]
     assert solution.energy == -3
 
 
-def test_a_triangle_stays_whole_where_repulsion_is_outvoted():
-    solution = solved(3, [[0, 1], [0, 2], [1, 2]], [2, -1, 2])
-    assert solution.labels.tolist() == [0, 0, 0]
-    assert solution.energy == 0
-
-
-def test_a_lifted_edge_cannot_join_what_no_edge_connects():
-    solution = solved(4, [[0, 1], [2, 3]], [1, 1], [[1, 2]], [100])
+@pytest.mark.parametrize("name", LIFTED)
+def test_a_lifted_edge_cannot_join_what_no_edge_connects(name):
+    solution = solve(name, problem_of(4, [[0, 1], [2, 3]], [1, 1], [[1, 2]], [100]))
     assert solution.labels.tolist() == [0, 0, 1, 1]
     assert solution.energy == 100
 
 
-def test_a_repulsive_lifted_edge_cuts_the_weakest_link():
+@pytest.mark.parametrize("name", OPTIMISING)
+def test_a_repulsive_lifted_edge_cuts_the_weakest_link(name):
     chain = [[0, 1], [1, 2], [2, 3]]
-    solution = solved(4, chain, [3, 1, 3], [[0, 3]], [-2])
+    solution = solve(name, problem_of(4, chain, [3, 1, 3], [[0, 3]], [-2]))
     assert solution.labels.tolist() == [0, 0, 1, 1]
-    assert solution.multicut_labels.tolist() == [0, 0, 0, 0]
-    assert (solution.energy, solution.multicut_energy_lifted) == (-1, 0)
+    assert solution.energy == -1
 
 
-def test_an_attractive_lifted_edge_closes_a_repulsive_link():
-    solution = solved(3, [[0, 1], [1, 2]], [2, -1], [[0, 2]], [3])
+@pytest.mark.parametrize("name", [*OPTIMISING, "greedy_additive"])
+def test_an_attractive_lifted_edge_closes_a_repulsive_link(name):
+    solution = solve(name, problem_of(3, [[0, 1], [1, 2]], [2, -1], [[0, 2]], [3]))
     assert solution.labels.tolist() == [0, 0, 0]
-    assert solution.multicut_labels.tolist() == [0, 0, 1]
 
 
-def test_a_star_keeps_its_attractive_leaves():
-    star = [[0, leaf] for leaf in range(1, 7)]
-    solution = solved(7, star, [1, -1, 1, -1, 1, -1])
-    assert solution.labels.tolist() == [0, 0, 1, 0, 2, 0, 3]
-    assert solution.energy == -3
+def test_average_linkage_takes_means_where_greedy_additive_takes_sums():
+    # 0 and 1 join first; towards 2 their costs are +3 and -2, towards 3 +1 and -1.5
+    uv = [[0, 1], [0, 2], [1, 2], [0, 3], [1, 3]]
+    problem = problem_of(4, uv, [9, 3, -2, 1, -1.5])
+    assert solve("average_linkage", problem).labels.tolist() == [0, 0, 0, 1]
+    problem = problem_of(4, [[0, 1], [0, 2], [1, 3], [2, 3]], [4, -1, -1, 4])
+    assert solve("average_linkage", problem).labels.tolist() == [0, 0, 1, 1]
 
 
+def test_a_mutex_is_hard_where_a_multicut_weighs():
+    # -3 between 0 and 2 forbids a join that 2 + 2 outweigh
+    uv, costs = [[0, 1], [0, 2], [1, 2]], [2, -3, 2]
+    assert solve("kernighan_lin", problem_of(3, uv, costs)).energy == -1
+    lifted = problem_of(3, [[0, 1], [1, 2]], [2, 2], [[0, 2]], [-1])
+    assert solve("mutex_watershed", lifted).labels.tolist() == [0, 0, 0]
+    lifted = problem_of(3, [[0, 1], [1, 2]], [2, 2.5], [[0, 2]], [-2.2])
+    assert solve("mutex_watershed", lifted).labels.tolist() == [0, 1, 1]
+
+
+def test_greedy_fixation_refuses_lifted_edges():
+    with pytest.raises(ConfigError, match=r"1 lifted edges: set multicut\.lifted_weight=0"):
+        solve("greedy_fixation", problem_of(3, [[0, 1], [1, 2]], [1, 1], [[0, 2]], [1]))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("n", [0, 1, 4])
-def test_graphs_without_edges_are_singletons(n):
-    solution = solved(n, [], [])
+def test_graphs_without_edges_are_singletons(name, n):
+    solution = solve(name, problem_of(n, [], []), parameters=SMALL_BLOCKS)
     assert solution.labels.tolist() == list(range(n))
-    assert solution.labels.dtype == np.uint64
+    assert solution.energy == 0
 
 
-def test_only_repulsion_gives_singletons():
-    assert solved(3, [[0, 1], [1, 2]], [-1, -1], [[0, 2]], [-1]).labels.tolist() == [0, 1, 2]
+@pytest.mark.parametrize("name", SOLVERS)
+def test_only_repulsion_gives_singletons(name):
+    assert solve(name, problem_of(3, [[0, 1], [1, 2]], [-1, -1])).labels.tolist() == [0, 1, 2]
 
 
-def test_a_cost_that_is_nan_is_an_error():
-    with pytest.raises(ValueError, match="edge 1 is nan"):
-        solved(3, [[0, 1], [1, 2]], [1, np.nan])
+# Brute force
 
 
-seeds = st.integers(0, 2**32 - 1)
+@pytest.mark.parametrize("lifted", [False, True], ids=["multicut", "lifted"])
+@pytest.mark.parametrize("name", SOLVERS)
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(2, 6), seed=seeds)
+def test_no_solution_is_better_than_the_optimum(name, lifted, n, seed):
+    problem = random_problem(n, seed, lifted=lifted and name != "greedy_fixation")
+    solution = solve(name, problem, parameters=SMALL_BLOCKS)
+    assert solution.energy >= optimum(problem) - 1e-9
+    assert_valid(problem, solution)
 
 
-@settings(max_examples=40, deadline=None)
-@given(st.integers(2, 6), seeds)
-def test_solutions_lie_between_the_optimum_and_greedy(n, seed):
-    uv, costs, lifted_uv, lifted_costs = random_problem(n, seed)
-    solution = solve(n, uv, costs, lifted_uv, lifted_costs, max_outer_iterations=20)
-    lifted = Partitioning(n, uv, costs, lifted_uv, lifted_costs)
-    plain = Partitioning(n, uv, costs)
-    slack = 1e-6
-    best = optimum(n, uv, costs, lifted_uv, lifted_costs)
-    assert best - slack <= solution.energy <= lifted.energy(lifted.greedy_additive()) + slack
-    assert solution.energy <= solution.multicut_energy_lifted + slack
-    assert optimum(n, uv, costs) - slack <= solution.multicut_energy
-    assert solution.multicut_energy <= plain.energy(plain.greedy_additive()) + slack
-    assert solution.energy == pytest.approx(lifted.energy(solution.labels))
-    assert solution.multicut_energy == pytest.approx(plain.energy(solution.multicut_labels))
+@pytest.fixture(scope="module")
+def known_optima():
+    """40 problems of each kind with their optima."""
+    problems = [random_problem(6, seed, lifted=k) for k in (False, True) for seed in range(40)]
+    return [(problem, optimum(problem)) for problem in problems]
 
 
-def test_most_small_problems_are_solved_to_the_optimum():
-    problems = [random_problem(6, seed) for seed in range(40)]
-    plain, lifted = [], []
-    for uv, costs, lifted_uv, lifted_costs in problems:
-        solution = solve(6, uv, costs, lifted_uv, lifted_costs, max_outer_iterations=20)
-        plain.append(solution.multicut_energy - optimum(6, uv, costs))
-        lifted.append(solution.energy - optimum(6, uv, costs, lifted_uv, lifted_costs))
-    assert np.mean(np.array(plain) < 1e-6) >= 0.9
-    assert np.mean(np.array(lifted) < 1e-6) >= 0.8
+@pytest.mark.parametrize(
+    ("name", "share"), [("kernighan_lin", 0.9), ("fusion_moves", 0.8), ("hierarchical", 0.9)]
+)
+def test_most_small_problems_are_solved_to_the_optimum(name, share, known_optima):
+    found = [solve(name, problem).energy <= best + 1e-9 for problem, best in known_optima]
+    assert np.mean(found[:40]) >= share
+    assert np.mean(found[40:]) >= share - 0.15
 
 
-def test_the_plain_multicut_is_also_tried_as_a_start():
-    uv, costs, lifted_uv, lifted_costs = random_problem(8, 17)
-    lifted = Partitioning(8, uv, costs, lifted_uv, lifted_costs)
-    _, from_greedy, _ = improved(lifted, lifted.greedy_additive(), 20)
-    solution = solve(8, uv, costs, lifted_uv, lifted_costs, max_outer_iterations=20)
-    assert solution.energy < from_greedy - 0.1
+def test_seven_and_eight_nodes_reach_the_optimum_too():
+    for n, seed in itertools.product((7, 8), range(2)):
+        problem = random_problem(n, seed, density=0.5)
+        best = optimum(problem)
+        energies = [solve(name, problem).energy for name in OPTIMISING]
+        assert min(energies) == pytest.approx(best)
 
 
-@settings(max_examples=30, deadline=None)
-@given(st.integers(2, 30), seeds, st.floats(0.1, 0.5))
-def test_every_cluster_is_connected_and_numbered_by_its_first_node(n, seed, density):
-    uv, costs, lifted_uv, lifted_costs = random_problem(n, seed, density)
-    solution = solve(n, uv, costs, lifted_uv, lifted_costs, max_outer_iterations=5)
-    for labels in (solution.labels, solution.multicut_labels):
-        np.testing.assert_array_equal(split_unconnected(uv, labels), labels)
+# Large random problems
 
 
-def planted(n=60, clusters=6, seed=0):
-    """Clusters that attract within and repel between, with different costs everywhere."""
-    rng = np.random.default_rng(seed)
-    truth = np.arange(n) % clusters
-    pairs = np.array(list(itertools.combinations(range(n), 2)), np.uint64)
-    pairs = pairs[rng.random(len(pairs)) < 0.8]
-    apart = truth[pairs[:, 0].astype(int)] != truth[pairs[:, 1].astype(int)]
-    costs = np.where(apart, -1, 1) * rng.uniform(0.5, 1.5, len(pairs)) + rng.normal(
-        0, 0.3, len(pairs)
+@pytest.fixture(scope="module", params=[False, True], ids=["multicut", "lifted"])
+def large(request):
+    return grid_problem(100, 200, lifted=request.param)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_no_solution_is_worse_than_its_start(name, large):
+    problem = large.without_lifted if name == "greedy_fixation" else large
+    start = (np.random.default_rng(0).integers(0, 3, problem.number_of_nodes)).astype(np.uint64)
+    good = solve("greedy_additive", problem)
+    few = SolverParameters(max_outer_iterations=2, fusion_proposals=10, block_nodes=4000)
+    for labels in (start, good.labels):
+        solution = solve(name, problem, labels, parameters=few)
+        assert solution.energy <= problem.energy(split_unconnected(problem.uv, labels)) + 1e-6
+        np.testing.assert_array_equal(
+            split_unconnected(problem.uv, solution.labels), solution.labels
+        )
+        assert solution.energy == pytest.approx(problem.energy(solution.labels))
+
+
+def test_a_start_of_other_length_is_refused():
+    with pytest.raises(ValueError, match="2 labels for 3 nodes"):
+        solve("kernighan_lin", problem_of(3, [[0, 1]], [1]), np.zeros(2, np.uint64))
+
+
+@pytest.mark.parametrize("name", LIFTED)
+def test_a_time_limit_that_has_passed_leaves_a_valid_solution(name):
+    problem = grid_problem(20, 30)
+    solution = solve(name, problem, limits=Limits(1e-9), parameters=SMALL_BLOCKS)
+    assert_valid(problem, solution)
+    assert solution.energy < 0
+
+
+@pytest.mark.parametrize("name", OPTIMISING)
+def test_no_iteration_begins_after_the_time_limit(name, monkeypatch):
+    for method in ("kernighan_lin", "fusion_moves"):
+        monkeypatch.setattr(Partitioning, method, lambda *_, **__: pytest.fail("was called"))
+    monkeypatch.setattr(
+        "pipeline.multicut.local_search.sweep", lambda *_: pytest.fail("was called")
     )
-    regular = rng.random(len(pairs)) < 0.7
-    return truth, pairs[regular], costs[regular], pairs[~regular], costs[~regular]
+    problem = grid_problem(10, 10)
+    greedy = solve("greedy_additive", problem)
+    assert solve(name, problem, limits=Limits(1e-9)).energy == greedy.energy
 
 
-def test_planted_clusters_are_found_with_and_without_lifted_edges():
-    truth, *problem = planted()
-    solution = solve(60, *problem, max_outer_iterations=20)
-    np.testing.assert_array_equal(solution.labels, consecutive(truth))
-    np.testing.assert_array_equal(solution.multicut_labels, consecutive(truth))
-
-
-def test_the_order_of_nodes_and_edges_does_not_change_the_partition():
-    _, uv, costs, lifted_uv, lifted_costs = planted(seed=3)
+def test_the_numbering_of_nodes_does_not_change_the_greedy_energy():
+    problem = grid_problem(30, 30)
     rng = np.random.default_rng(1)
-    costs = costs + rng.normal(0, 0.4, len(costs))
-    name = rng.permutation(60).astype(np.uint64)
-    first, second = rng.permutation(len(uv)), rng.permutation(len(lifted_uv))
-    expected = solve(60, uv, costs, lifted_uv, lifted_costs, max_outer_iterations=20)
-    result = solve(
-        60,
-        np.sort(name[uv.astype(int)][first], axis=1),
-        costs[first],
-        np.sort(name[lifted_uv.astype(int)][second], axis=1),
-        lifted_costs[second],
-        max_outer_iterations=20,
+    name = rng.permutation(900).astype(np.uint64)
+    first, second = rng.permutation(len(problem.uv)), rng.permutation(len(problem.lifted_uv))
+    renamed = Problem(
+        900,
+        np.sort(name[problem.uv.astype(int)][first], axis=1),
+        problem.costs[first],
+        np.sort(name[problem.lifted_uv.astype(int)][second], axis=1),
+        problem.lifted_costs[second],
     )
-    index = name.astype(int)
-    np.testing.assert_array_equal(consecutive(result.labels[index]), expected.labels)
-    np.testing.assert_array_equal(
-        consecutive(result.multicut_labels[index]), expected.multicut_labels
-    )
+    expected, result = (solve("greedy_additive", p) for p in (problem, renamed))
+    assert result.energy == pytest.approx(expected.energy)
+    np.testing.assert_array_equal(consecutive(result.labels[name.astype(int)]), expected.labels)
 
 
-class WorseningProblem:
-    """A solver whose iterations reach energies 5, 3, 4, 0 in turn."""
-
-    costs, lifted_costs = np.ones(1), NO_COSTS
-
-    def __init__(self):
-        self.started_from = []
-
-    def energy(self, labels):
-        return {0: 5.0, 1: 3.0, 2: 4.0, 3: 0.0}[int(labels[0])]
-
-    def kernighan_lin(self, labels):
-        self.started_from.append(int(labels[0]))
-        return labels + np.uint64(1)
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_same_problem_gives_the_same_labels_and_stays_as_it_was(name):
+    problem = grid_problem(15, 20, lifted=name != "greedy_fixation")
+    arrays = [problem.uv, problem.costs, problem.lifted_uv, problem.lifted_costs]
+    copies = [array.copy() for array in arrays]
+    first = solve(name, problem, parameters=SMALL_BLOCKS)
+    second = solve(name, problem, parameters=SMALL_BLOCKS)
+    np.testing.assert_array_equal(first.labels, second.labels)
+    for array, copy in zip(arrays, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
 
 
-def test_an_iteration_that_ends_worse_is_thrown_away():
-    problem = WorseningProblem()
-    labels, energy, iterations = improved(problem, np.zeros(1, np.uint64), 10)
-    assert (labels.tolist(), energy, iterations) == ([1], 3.0, 1)
-    assert problem.started_from == [0, 1]
+# Kernighan-Lin is monotone
+
+
+def test_an_iteration_that_ends_worse_is_thrown_away(monkeypatch):
+    problem = problem_of(3, [[0, 1], [1, 2]], [1, -1])
+    offers = iter([[0, 0, 1], [0, 0, 0]])
+    monkeypatch.setattr(Partitioning, "kernighan_lin", lambda *_: np.array(next(offers), np.uint64))
+    progress = Progress(problem, np.array([0, 1, 2], np.uint64), Limits())
+    improve(problem, progress, 10)
+    assert progress.labels.tolist() == [0, 0, 1]
+    assert [step.energy for step in progress.solution().steps] == [0, -1, -1]
 
 
 def test_no_iterations_leave_the_greedy_solution(monkeypatch):
-    monkeypatch.setattr(solver.Partitioning, "kernighan_lin", lambda *_: pytest.fail("was called"))
-    assert solved(2, [[0, 1]], [1], iterations=0).labels.tolist() == [0, 0]
+    monkeypatch.setattr(Partitioning, "kernighan_lin", lambda *_: pytest.fail("was called"))
+    none = SolverParameters(max_outer_iterations=0)
+    solution = solve("kernighan_lin", problem_of(2, [[0, 1]], [1]), parameters=none)
+    assert solution.labels.tolist() == [0, 0]
 
 
-def test_inputs_stay_as_they_were():
-    _, *problem = planted()
-    copies = [array.copy() for array in problem]
-    solve(60, *problem, max_outer_iterations=3)
-    for array, copy in zip(problem, copies, strict=True):
-        np.testing.assert_array_equal(array, copy)
+def test_bad_costs_edges_and_positions_are_named():
+    with pytest.raises(ValueError, match="edge 1 is nan"):
+        problem_of(3, [[0, 1], [1, 2]], [1, np.nan])
+    with pytest.raises(ValueError, match="u < v"):
+        problem_of(3, [[1, 0]], [1])
+    with pytest.raises(ValueError, match=r"positions are \(2, 3\), expected \(3, 3\)"):
+        Problem(3, NO_EDGES, NO_COSTS, positions=np.zeros((2, 3)))

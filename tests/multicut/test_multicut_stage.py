@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 
 from pipeline.contract import Resources, VolumeInfo
-from pipeline.errors import InputError
+from pipeline.errors import ConfigError, InputError
 from pipeline.grid import whole
 from pipeline.multicut import STAGE
-from pipeline.multicut.stage import MulticutConfig
+from pipeline.multicut.problem import Problem
+from pipeline.multicut.solvers import SOLVERS
+from pipeline.multicut.stage import (
+    MulticutConfig,
+    edge_costs,
+    lifted_costs,
+    partition,
+    seed_positions,
+)
 
 VOLUME = VolumeInfo((4, 9, 9), (50.0, 4.0, 4.0), "uint8")
 EVEN = MulticutConfig(beta=0.5, lifted_weight=0.5)
@@ -69,3 +77,74 @@ def test_a_volume_of_one_superpixel_is_one_neuron():
 def test_a_missing_probability_is_named():
     with pytest.raises(InputError, match=r"P\(cut\) of edge 1 is nan"):
         run([0.1, np.nan])
+
+
+def chain_tables(n=40, seed=0):
+    """A long chain within one section; seeds lie along x and y."""
+    rng = np.random.default_rng(seed)
+    nodes = {"id": np.arange(1, 2 * n, 2, dtype=np.uint64)}
+    uv = np.stack([np.arange(n - 1), np.arange(1, n)], axis=1).astype(np.uint64)
+    edges = {
+        "uv": uv,
+        "p_cut": rng.uniform(0, 1, n - 1).astype(np.float32),
+        "across_sections": np.zeros(n - 1, bool),
+        "length_voxels": np.full(n - 1, 30, np.uint64),
+    }
+    lifted = {
+        "uv": np.stack([np.arange(n - 3), np.arange(3, n)], axis=1).astype(np.uint64),
+        "p_cut": rng.uniform(0, 1, n - 3).astype(np.float32),
+    }
+    return nodes, edges, lifted
+
+
+def test_large_problems_are_solved_hierarchically_with_any_number_of_threads():
+    tables = chain_tables()
+    config = MulticutConfig(hierarchical_from_edges=30, block_shape=(1, 2, 4))
+    small = partition(*tables, MulticutConfig().resolved(VOLUME), VOLUME)
+    large, threaded = (
+        partition(*tables, config.resolved(VOLUME), VOLUME, threads) for threads in (1, 2)
+    )
+    assert small.lifted.levels == ()
+    assert len(large.lifted.levels) > 0
+    assert large.labels.tolist() == threaded.labels.tolist()
+    assert large.lifted.energy <= 0.95 * small.lifted.energy < 0
+
+
+@pytest.mark.parametrize("solver", [s for s in SOLVERS if s != "greedy_fixation"])
+def test_every_solver_can_be_chosen_by_name(solver):
+    config = MulticutConfig(solver=solver).resolved(VOLUME)
+    found = partition(*chain_tables(), config, VOLUME)
+    assert found.multicut.steps[-1].name.replace("-", "_").lower() in (
+        solver.replace("_", " "),
+        solver,
+        "local search",
+    )
+
+
+def test_greedy_fixation_is_for_plain_multicuts():
+    config = MulticutConfig(solver="greedy_fixation", lifted_weight=0).resolved(VOLUME)
+    assert partition(*chain_tables(), config, VOLUME).multicut.energy < 0
+    config = MulticutConfig(solver="greedy_fixation").resolved(VOLUME)
+    with pytest.raises(ConfigError, match="lifted_weight=0"):
+        partition(*chain_tables(), config, VOLUME)
+
+
+def test_the_solution_is_not_above_the_plain_multicut_in_the_lifted_problem():
+    for seed in range(5):
+        tables = chain_tables(seed=seed)
+        config = MulticutConfig().resolved(VOLUME)
+        found = partition(*tables, config)
+        costs = edge_costs(tables[1], config), lifted_costs(tables[2], 39, config)
+        lifted_problem = Problem(40, tables[1]["uv"], costs[0], tables[2]["uv"], costs[1])
+        assert found.lifted.energy <= lifted_problem.energy(found.multicut_labels) + 1e-9
+
+
+def test_seeds_are_where_their_ids_say():
+    ids = np.array([1, 10, 1 + 81 * 3 + 9 * 8 + 7], np.uint64)
+    assert seed_positions(ids, VOLUME).tolist() == [[0, 0, 0], [0, 1, 0], [3, 8, 7]]
+
+
+def test_energies_are_logged(caplog):
+    caplog.set_level("INFO", logger="pipeline.multicut.stage")
+    run([0.1, 0.9, 0.1])
+    assert "lifted multicut: greedy additive: energy" in caplog.text

@@ -113,6 +113,33 @@ def test_average_linkage_equals_the_slow_reference(n, seed, threshold):
     assert result.tolist() == expected.tolist()
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(2, 30), st.integers(0, 2**32 - 1), st.booleans())
+def test_our_greedy_contraction_gives_the_library_s_clusters(n, seed, lifted):
+    rng = np.random.default_rng(seed)
+    pairs = edges(*itertools.combinations(range(n), 2))
+    regular = rng.random(len(pairs)) < 0.4
+    costs = rng.normal(0.2, 1, len(pairs))
+    others = (pairs[~regular], costs[~regular]) if lifted else ()
+    problem = Partitioning(n, pairs[regular], costs[regular], *others)
+    expected = problem.greedy_additive()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partition, "HUB_DEGREE", -1)
+        patch.setattr(Partitioning, "_solved", lambda *_: pytest.fail("the library was called"))
+        result = problem.greedy_additive()
+    assert result.tolist() == expected.tolist()
+
+
+def test_hubs_are_contracted_by_our_own_solver(monkeypatch):
+    monkeypatch.setattr(Partitioning, "_solved", lambda *_: pytest.fail("the library was called"))
+    leaves = np.arange(1, 50_001)
+    star = np.stack([np.zeros(50_000), leaves], axis=1).astype(np.uint64)
+    costs = np.where(leaves % 2, 1.0, -1.0) * (1 + leaves / 1e6)
+    labels = Partitioning(50_001, star, costs).greedy_additive()
+    assert (labels[1:][costs > 0] == labels[0]).all()
+    assert len(np.unique(labels)) == 25_001
+
+
 def test_a_hub_with_a_thousand_neighbours_is_solved():
     star = np.stack([np.zeros(1000), np.arange(1, 1001)], axis=1).astype(np.uint64)
     costs = np.where(np.arange(1000) % 2, 1.0, -1.0)

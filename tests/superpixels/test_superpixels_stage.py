@@ -28,29 +28,36 @@ def cells(shape, spacing, rng):
     return np.round(np.clip(noisy, 0, 1) * 255).astype(np.uint8)
 
 
-def run_whole(boundaries, config, voxel_size):
-    resources = Resources(VolumeInfo(boundaries.shape, voxel_size, "uint8"))
-    block = whole(boundaries.shape)
-    return STAGE.compute(block, {"boundaries": boundaries}, config, resources)["superpixels"]
+def run_whole(boundaries, config, voxel_size, foreground=None, threads=1):
+    resources = Resources(VolumeInfo(boundaries.shape, voxel_size, "uint8"), threads=threads)
+    foreground = np.ones_like(boundaries) if foreground is None else foreground
+    inputs = {"boundaries": boundaries, "foreground": foreground}
+    return STAGE.compute(whole(boundaries.shape), inputs, config, resources)["superpixels"]
 
 
-def run_blocks(boundaries, config, voxel_size, block_shape):
+def run_blocks(boundaries, config, voxel_size, block_shape, foreground=None):
     resources = Resources(VolumeInfo(boundaries.shape, voxel_size, "uint8"))
+    foreground = np.ones_like(boundaries) if foreground is None else foreground
     result = np.zeros(boundaries.shape, np.uint64)
     for block in blocks(boundaries.shape, block_shape, STAGE.halo(config, resources)):
-        crop = {"boundaries": boundaries[block.read.slices]}
+        crop = {
+            "boundaries": boundaries[block.read.slices],
+            "foreground": foreground[block.read.slices],
+        }
         result[block.write.slices] = STAGE.compute(block, crop, config, resources)["superpixels"]
     return result
 
 
-def check_fragments(superpixels):
-    """Every voxel has an id, every id is connected and holds its seed."""
+def check_fragments(superpixels, foreground=None):
+    """Every foreground voxel has an id, every id is joined by faces and holds its seed."""
+    foreground = np.ones(superpixels.shape, bool) if foreground is None else foreground != 0
+    assert np.array_equal(superpixels > 0, foreground)
     ids, dense = np.unique(superpixels, return_inverse=True)
-    assert ids[0] > 0
-    assert np.array_equal(superpixels.ravel()[(ids - 1).astype(np.int64)], ids)
     boxes = ndimage.find_objects(dense.reshape(superpixels.shape) + 1)
     for value, box in zip(ids, boxes, strict=True):
-        assert ndimage.label(superpixels[box] == value)[1] == 1
+        if value:
+            assert superpixels.ravel()[int(value) - 1] == value
+            assert ndimage.label(superpixels[box] == value)[1] == 1
 
 
 def test_two_cells_get_the_ids_of_their_first_seed_voxels():
@@ -132,11 +139,150 @@ def test_cells_wider_than_the_halo_are_cut_but_never_merged():
     assert len(np.unique(pieces)) > len(np.unique(uncut))
 
 
+def masks(shape, rng):
+    """Masks that are hard: noise, stripes that meet at corners, half of the volume."""
+    noise = (rng.random(shape) < 0.7).astype(np.uint8)
+    blobs = (ndimage.gaussian_filter(rng.random(shape), (0.5, 2, 2)) > 0.5).astype(np.uint8)
+    checkers = (np.indices(shape).sum(0) // 3 % 2).astype(np.uint8)
+    half = np.ones(shape, np.uint8)
+    half[:, :, shape[2] // 2 :] = 0
+    return {"noise": noise, "blobs": blobs, "checkers": checkers, "half": half}
+
+
+@pytest.mark.parametrize("voxel_size", [FLAT_NM, CUBIC_NM], ids=["sections", "cubes"])
+@pytest.mark.parametrize("connectivity", ["faces", "full"])
+@pytest.mark.parametrize("smooth", [0.0, 1.0])
+@pytest.mark.parametrize("kind", ["noise", "blobs", "checkers", "half"])
+def test_superpixels_fill_the_foreground_and_are_connected(kind, smooth, connectivity, voxel_size):
+    rng = np.random.default_rng(11)
+    shape = (5, 36, 31)
+    foreground = masks(shape, rng)[kind]
+    config = SuperpixelsConfig(
+        min_size_voxels=15, sigma_seeds_voxels=smooth, seed_connectivity=connectivity
+    )
+    for boundaries in (
+        rng.integers(0, 256, shape, dtype=np.uint8),
+        (rng.random(shape) < 0.1).astype(np.uint8) * 255,
+        cells(shape, (2, 8, 8), rng),
+    ):
+        before = foreground.copy()
+        superpixels = run_whole(boundaries, config, voxel_size, foreground)
+        check_fragments(superpixels, foreground)
+        assert np.array_equal(foreground, before)
+
+
+def test_a_mask_of_a_line_keeps_its_two_sides_apart_and_the_seeds_away():
+    boundaries = np.zeros((1, 9, 21), np.uint8)
+    foreground = np.ones_like(boundaries)
+    foreground[:, :, 10] = 0
+    config = SuperpixelsConfig(sigma_seeds_voxels=0, distance_cap_voxels=32)
+    superpixels = run_whole(boundaries, config, FLAT_NM, foreground)
+    assert (superpixels[:, :, :10] == 1 + 0).all()
+    assert (superpixels[:, :, 10] == 0).all()
+    assert (superpixels[:, :, 11:] == 1 + 20).all()
+
+
+def test_a_part_that_touches_a_stronger_one_by_a_corner_has_its_own_superpixel():
+    foreground = np.zeros((1, 12, 12), np.uint8)
+    foreground[:, :3, :3] = 1
+    foreground[:, 3:, 3:] = 1
+    config = SuperpixelsConfig(sigma_seeds_voxels=2, min_size_voxels=0)
+    superpixels = run_whole(np.zeros_like(foreground), config, FLAT_NM, foreground)
+    check_fragments(superpixels, foreground)
+    small, large = superpixels[0, :3, :3], superpixels[0, 3:, 3:]
+    assert not np.intersect1d(small, large).size
+
+
+def test_small_superpixels_without_a_neighbour_in_the_foreground_stay():
+    foreground = np.zeros((1, 9, 9), np.uint8)
+    foreground[0, 1, 1:4] = 1
+    foreground[0, 5:, :] = 1
+    superpixels = run_whole(
+        np.zeros_like(foreground), SuperpixelsConfig(min_size_voxels=20), FLAT_NM, foreground
+    )
+    assert len(np.unique(superpixels)) == 3
+
+
+@pytest.mark.parametrize("voxel_size", [FLAT_NM, CUBIC_NM])
+def test_all_background_has_no_superpixels(voxel_size):
+    boundaries = cells((4, 30, 30), (1, 9, 9), np.random.default_rng(2))
+    foreground = np.zeros_like(boundaries)
+    assert not run_whole(boundaries, SuperpixelsConfig(), voxel_size, foreground).any()
+    foreground[2] = 1
+    superpixels = run_whole(boundaries, SuperpixelsConfig(), voxel_size, foreground)
+    check_fragments(superpixels, foreground)
+
+
+def test_without_small_ones_absorbed_superpixels_under_noise_are_connected_too():
+    rng = np.random.default_rng(12)
+    boundaries = rng.integers(0, 256, (3, 60, 60), dtype=np.uint8)
+    for suppression in (False, True):
+        config = SuperpixelsConfig(
+            min_size_voxels=0, sigma_seeds_voxels=0.4, seed_suppression=suppression
+        )
+        check_fragments(run_whole(boundaries, config, FLAT_NM))
+
+
+def test_threads_do_not_change_the_result():
+    boundaries = cells((6, 60, 50), (1, 10, 10), np.random.default_rng(4))
+    one = run_whole(boundaries, SuperpixelsConfig(), FLAT_NM)
+    assert np.array_equal(run_whole(boundaries, SuperpixelsConfig(), FLAT_NM, threads=3), one)
+
+
+def test_suppression_leaves_fewer_superpixels():
+    boundaries = cells((2, 90, 90), (1, 20, 20), np.random.default_rng(5))
+    many = run_whole(boundaries, SuperpixelsConfig(sigma_seeds_voxels=0.5), FLAT_NM)
+    config = SuperpixelsConfig(sigma_seeds_voxels=0.5, seed_suppression=True)
+    few = run_whole(boundaries, config, FLAT_NM)
+    check_fragments(few)
+    assert len(np.unique(few)) < len(np.unique(many))
+
+
+@pytest.mark.parametrize("suppression", [False, True])
+def test_blocks_give_the_superpixels_of_the_whole_under_a_mask_in_2d(suppression):
+    rng = np.random.default_rng(13)
+    boundaries = cells((2, 180, 170), (1, 11, 11), rng)
+    foreground = masks(boundaries.shape, rng)["blobs"] | (boundaries < 40)
+    foreground[:, 60:90, 50:140] = 0
+    config = SuperpixelsConfig(
+        distance_cap_voxels=5,
+        seed_spacing_voxels=8,
+        basin_voxels=32,
+        seed_suppression=suppression,
+    )
+    expected = run_whole(boundaries, config, FLAT_NM, foreground)
+    check_fragments(expected, foreground)
+    assert len(np.unique(expected[0])) > 80
+    found = run_blocks(boundaries, config, FLAT_NM, (1, 64, 64), foreground)
+    assert np.array_equal(found, expected)
+
+
+@pytest.mark.parametrize("suppression", [False, True])
+def test_blocks_give_the_superpixels_of_the_whole_under_a_mask_in_3d(suppression):
+    rng = np.random.default_rng(14)
+    boundaries = cells((40, 60, 56), (6, 8, 8), rng)
+    foreground = (ndimage.gaussian_filter(rng.random(boundaries.shape), 3) > 0.49).astype(np.uint8)
+    config = SuperpixelsConfig(
+        distance_cap_voxels=3,
+        seed_spacing_voxels=6,
+        basin_voxels=18,
+        seed_suppression=suppression,
+    )
+    expected = run_whole(boundaries, config, CUBIC_NM, foreground)
+    check_fragments(expected, foreground)
+    assert len(np.unique(expected)) > 80
+    found = run_blocks(boundaries, config, CUBIC_NM, (16, 30, 26), foreground)
+    assert np.array_equal(found, expected)
+
+
 def test_halo_is_zero_along_z_in_2d_and_scaled_by_the_voxel_size_in_3d():
     config = SuperpixelsConfig(distance_cap_voxels=10, sigma_seeds_voxels=2, basin_voxels=20)
     flat = STAGE.halo(config, Resources(VolumeInfo((9, 9, 9), FLAT_NM, "uint8")))
     mild = STAGE.halo(config, Resources(VolumeInfo((9, 9, 9), (16.0, 8.0, 8.0), "uint8")))
     assert flat.below == flat.above == (0, 36, 36)
+    reaching = config.model_copy(update={"seed_suppression": True})
+    wider = STAGE.halo(reaching, Resources(VolumeInfo((9, 9, 9), FLAT_NM, "uint8")))
+    assert wider.below == wider.above == (0, 46, 46)
     assert mild.below == mild.above == (5 + 3 + 10, 36, 36)
 
 

@@ -17,18 +17,15 @@ from pipeline.boundaries.model import load_model
 from pipeline.edges.targets import edge_targets, overlaps
 from pipeline.errors import ConfigError, ModelError
 from pipeline.forests import load_forest, predict
+from pipeline.forests.calibration import cross_calibrated, fit_calibration
 from pipeline.lifted.problem import feature_units
-from workflows import train_edges as edges_module
+from workflows import edge_parts
+from workflows.edge_forests import FOLDS, Rows, fit_rows
+from workflows.edge_parts import feature_names, targets_of
+from workflows.edge_report import scores
 from workflows.in_memory import reconstruct_array
 from workflows.train_boundaries import BoundaryTraining, train_boundaries
-from workflows.train_edges import (
-    EdgeTraining,
-    ForestConfig,
-    Part,
-    feature_names,
-    fit,
-    train_edges,
-)
+from workflows.train_edges import EdgeTraining, ForestConfig, Part, fit_forests, train_edges
 
 TISSUE = paint_tissue((8, 64, 64), cells=20, z_step=5)
 VOLUME = {
@@ -37,7 +34,7 @@ VOLUME = {
 }  # fmt: skip
 SMALL_TRAINING = {
     "steps": 3, "batch": 2, "crop": 32, "checkpoint_steps": 2,
-    "network": {"stem": 4, "widths": (4, 8), "units": (1,) * 6},
+    "network": {"stem": 8, "widths": (8, 16), "units": (1,) * 6},
 }  # fmt: skip
 
 
@@ -114,7 +111,7 @@ def test_fine_tuning_needs_a_network_of_the_same_shape(data: Path, tmp_path: Pat
     start = train_boundaries(boundary_training(), data, tmp_path / "a", device="cpu")
     tuned = train_boundaries(boundary_training(), data, tmp_path / "b", start=start, device="cpu")
     assert load_model(tuned).card["started_from"] == "small.safetensors"
-    wider = boundary_training(network={"stem": 8})
+    wider = boundary_training(network={"stem": 16})
     with pytest.raises(ModelError, match="another shape"):
         train_boundaries(wider, data, tmp_path / "c", start=start, device="cpu")
 
@@ -167,40 +164,128 @@ def test_forests_note_their_data_and_licence(forests: Path) -> None:
         assert metadata["networks"] == ["fold0.safetensors", "fold1.safetensors"]
 
 
-def test_learned_rows_are_told_by_trees_that_did_not_see_them() -> None:
+def noise_rows() -> list[Rows]:
+    """Two parts of 120 and 80 rows whose labels are drawn; three of four are clear."""
     rng = np.random.default_rng(0)
-    rows = [rng.random((n, 4), np.float32) for n in (120, 80)]
-    noise = [rng.integers(0, 2, len(r)).astype(np.uint8) for r in rows]
-    clear = [np.arange(len(r)) % 4 > 0 for r in rows]
+    return [
+        Rows(
+            rng.random((n, 4), np.float32),
+            rng.integers(0, 2, n).astype(np.uint8),
+            np.arange(n) % 4 > 0,
+            np.zeros(n, bool),
+        )
+        for n in (120, 80)
+    ]
+
+
+def test_learned_rows_are_told_by_trees_that_did_not_see_them() -> None:
+    rows = noise_rows()
     size = ForestConfig(trees=40, max_depth=20, min_leaf=1)
-    targets = list(zip(noise, clear, strict=True))
-    forest, p, report = fit(rows, targets, list("abcd"), size, 0, {})
+    found = fit_rows(rows, list("abcd"), size, edge_training(calibrate=False))
     # Labels are noise: whoever saw a row knows it by heart, and who did not is at a loss.
-    for one, (truth, keep), unseen in zip(rows, targets, p, strict=True):
-        by_heart = predict(forest, one, list("abcd"))
-        assert ((by_heart > 0.5) == truth)[keep].mean() > 0.95
-        assert ((unseen > 0.5) == truth)[keep].mean() < 0.7
-        np.testing.assert_array_equal(unseen[~keep], by_heart[~keep])
-    assert report["learned_from"] == report["clear"] == 150
-    assert report["rows"] == 200
+    for one, unseen in zip(rows, found.p_cut, strict=True):
+        by_heart = predict(found.forest, one.features, list("abcd"))
+        assert ((by_heart > 0.5) == one.label)[one.keep].mean() > 0.95
+        assert ((unseen > 0.5) == one.label)[one.keep].mean() < 0.7
+        np.testing.assert_array_equal(unseen[~one.keep], by_heart[~one.keep])
+    assert (found.rows, found.clear, len(found.evidence.label)) == (200, 150, 150)
+
+
+def test_calibrated_rows_are_told_by_the_labels_of_other_folds() -> None:
+    rows = noise_rows()
+    size = ForestConfig(trees=40, max_depth=5, min_leaf=5)
+    found = fit_rows(rows, list("abcd"), size, edge_training())
+    votes, label = found.evidence.votes, found.evidence.label
+    folds = np.concatenate([np.arange(n) * FOLDS // n for n in (90, 60)])
+    assert np.bincount(folds).tolist() == [30] * FOLDS
+    np.testing.assert_array_equal(found.evidence.p_cut, cross_calibrated(votes, label, folds))
+    np.testing.assert_array_equal(
+        np.concatenate([p[r.keep] for p, r in zip(found.p_cut, rows, strict=True)]),
+        found.evidence.p_cut,
+    )
+    # The forest's own map knows all labels, and serves the rows that taught nothing.
+    np.testing.assert_array_equal(found.forest.calibration_y, fit_calibration(votes, label).y)
+    for one, p_cut in zip(rows, found.p_cut, strict=True):
+        by_forest = predict(found.forest, one.features, list("abcd"))
+        np.testing.assert_array_equal(p_cut[~one.keep], by_forest[~one.keep])
 
 
 def test_many_rows_are_thinned_to_the_limit() -> None:
     rng = np.random.default_rng(0)
-    rows = [rng.random((300, 2), np.float32)]
-    targets = [((rows[0][:, 0] > 0.5).astype(np.uint8), np.ones(300, bool))]
+    features = rng.random((300, 2), np.float32)
+    label = (features[:, 0] > 0.5).astype(np.uint8)
+    rows = [Rows(features, label, np.ones(300, bool), np.zeros(300, bool))]
     size = ForestConfig(trees=5, max_rows=100)
-    _, p, report = fit(rows, targets, ["a", "b"], size, 0, {})
-    assert (report["learned_from"], report["clear"], len(p[0])) == (100, 300, 300)
+    found = fit_rows(rows, ["a", "b"], size, edge_training())
+    assert (len(found.evidence.label), found.clear, len(found.p_cut[0])) == (100, 300, 300)
+
+
+def test_a_volume_of_more_weight_decides_where_volumes_disagree() -> None:
+    rows = [
+        Rows(np.zeros((200, 1), np.float32), np.full(200, cut, np.uint8), np.ones(200, bool),
+             np.zeros(200, bool), weight)
+        for cut, weight in ((1, 3.0), (0, 1.0))
+    ]  # fmt: skip
+    size = ForestConfig(trees=20, min_leaf=5, balanced=False)
+    found = fit_rows(rows, ["a"], size, edge_training())
+    assert predict(found.forest, rows[0].features, ["a"])[0] == pytest.approx(0.75, abs=0.05)
+
+
+def test_columns_of_the_chosen_families_alone_are_learned_from() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.random((400, 3), np.float32)
+    label = (features[:, 0] > 0.5).astype(np.uint8)
+    rows = [Rows(features, label, np.ones(400, bool), np.zeros(400, bool))]
+    names = ["boundary/mean", "raw_gaussian_1.6/mean", "raw/mean"]
+    size = ForestConfig(trees=20, min_leaf=5)
+    found = fit_rows(rows, names, size, edge_training(), families=["raw"])
+    assert found.forest.feature_names == ("raw_gaussian_1.6/mean", "raw/mean")
+    assert scores(found.evidence.p_cut, label)["auc"] < 0.6
+    both = fit_rows(rows, names, size, edge_training(), families=["raw", "boundary"])
+    assert both.forest.feature_names == tuple(names)
+    assert scores(both.evidence.p_cut, label)["auc"] > 0.95
+    assert both.evidence.family_loss["boundary"] > 0.3
+    assert abs(both.evidence.family_loss["raw"]) < 0.1
+    with pytest.raises(ConfigError, match="'shape', only to boundary, raw"):
+        fit_rows(rows, names, size, edge_training(), families=["raw", "shape"])
 
 
 def test_the_report_tells_out_of_bag_scores(forests: Path) -> None:
     report = json.loads((forests / "small.json").read_text())
-    for kind in ("edges", "lifted"):
-        one = report[kind]
+    assert list(report) == ["edges", "lifted"]
+    for one in report.values():
         assert one["rows"] >= one["clear"] >= one["learned_from"] > 20
         assert 0 < one["cut_share"] < 1
-        assert one["out_of_bag_auc"] > 0.7
+        assert one["auc"] > 0.7
+        within, across = one["within_sections"], one["across_sections"]
+        assert within["edges"] + across["edges"] == one["learned_from"]
+        assert sum(one["importance_by_family"].values()) == pytest.approx(1)
+        assert one["importance_by_family"].keys() == one["shuffled_family_log_loss"].keys()
+        for bins in one["reliability"].values():
+            assert sum(b["count"] for b in bins) == one["learned_from"]
+    assert "boundary" in report["edges"]["importance_by_family"]
+    assert "clustering" in report["lifted"]["importance_by_family"]
+    page = (forests / "small.md").read_text()
+    assert f"| calibrated | {report['edges']['edges']:,} |" in page
+    assert f"{report['lifted']['auc']:.4f}" in page
+    assert (forests / "small.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scores_by_hand() -> None:
+    p_cut, label = np.array([0.9, 0.4, 0.2, 0.6]), np.array([1, 1, 0, 0])
+    found = scores(p_cut, label)
+    assert found["edges"] == 4
+    assert found["cut_share"] == 0.5
+    assert found["auc"] == 0.75  # of four pairs of a cut and a join one is in the wrong order
+    assert found["accuracy"] == 0.5
+    assert found["brier"] == pytest.approx((0.01 + 0.36 + 0.04 + 0.36) / 4)
+    assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.4, 0.8, 0.4]).mean())
+    assert found["calibration_error"] == pytest.approx((0.1 + 0.6 + 0.2 + 0.6) / 4)
+    assert scores(np.array([1.0, 1.0]), np.array([1, 0]))["log_loss"] == pytest.approx(
+        -(np.log(0.999) + np.log(0.001)) / 2
+    )
+    assert scores(p_cut[:2], label[:2])["auc"] is None
+    assert scores(p_cut[:0], label[:0]) == {"edges": 0}
 
 
 def test_the_same_training_gives_the_same_bytes(data: Path, forests: Path, tmp_path: Path) -> None:
@@ -218,9 +303,9 @@ def test_each_half_is_predicted_by_the_network_of_the_other(
         asked.append((volume.sections, network.name))
         return Part(volume.name, None, {}, np.zeros(0, np.uint64))  # type: ignore[arg-type]
 
-    monkeypatch.setattr(edges_module, "_part", spy)
+    monkeypatch.setattr(edge_parts, "_part", spy)
     networks = [tmp_path / "fold0", tmp_path / "fold1"]
-    edges_module.out_of_fold_parts(edge_training(), data, networks, "cpu")
+    edge_parts.out_of_fold_parts(edge_training(), data, networks, "cpu")
     assert asked == [((0, 4), "fold1"), ((4, 8), "fold0")]
 
 
@@ -243,3 +328,141 @@ def test_volumes_with_other_features_are_refused() -> None:
     assert feature_names([part("a", "x", "y"), part("b", "x", "y")]) == ["x", "y"]
     with pytest.raises(ConfigError, match="b has other features than a"):
         feature_names([part("a", "x", "y"), part("b", "y", "x")])
+
+
+@pytest.fixture(scope="module")
+def parts(data: Path, forests: Path) -> list[Part]:
+    networks = [forests / f"fold{n}.safetensors" for n in (0, 1)]
+    return edge_parts.out_of_fold_parts(edge_training(), data, networks, "cpu")
+
+
+def test_split_forests_learn_from_their_own_edges_and_judge_them(parts: list[Part]) -> None:
+    both = fit_forests(parts, edge_training())
+    split = fit_forests(parts, edge_training(split_across=True))
+    assert both.across is None
+    assert split.across is not None
+    assert not split.edges.evidence.across.any()
+    assert split.across.evidence.across.all()
+    learned = len(split.edges.evidence.label) + len(split.across.evidence.label)
+    assert learned == len(both.edges.evidence.label)
+    part = parts[0]
+    p_cut = split.tables(part)["edges"]["p_cut"]
+    across = part.edges["across_sections"]
+    for chosen, one in ((~across, split.edges), (across, split.across)):
+        expected = predict(one.forest, part.edges["features"], part.feature_names)
+        np.testing.assert_array_equal(p_cut[chosen], expected[chosen])
+
+
+def test_a_split_training_leaves_a_third_forest_that_fits_the_run(
+    data: Path, forests: Path, tmp_path: Path
+) -> None:
+    networks = [forests / f"fold{n}.safetensors" for n in (0, 1)]
+    config = edge_training(split_across=True)
+    names = [p.name for p in train_edges(config, data, tmp_path, networks, device="cpu")]
+    assert names == [
+        f"{n}.safetensors" for n in ("edges-small", "edges-small-across", "lifted-small")
+    ]
+    report = json.loads((tmp_path / "small.json").read_text())
+    assert list(report) == ["edges", "edges_across", "lifted"]
+    run = settings(
+        networks[0],
+        (tmp_path / "edges-small.safetensors", tmp_path / "lifted-small.safetensors"),
+        edges={"forest_across": str(tmp_path / "edges-small-across.safetensors")},
+    )
+    found = reconstruct_array(TISSUE.raw[:4], SECTIONS_NM, run, until="edges")
+    assert found["edges"]["p_cut"][found["edges"]["across_sections"]].std() > 0
+
+
+def test_from_membranes_only_pairs_within_sections_are_learned(
+    data: Path, forests: Path, parts: list[Part], tmp_path: Path
+) -> None:
+    tifffile.imwrite(tmp_path / "raw.tif", TISSUE.raw)
+    tifffile.imwrite(tmp_path / "cells.tif", (TISSUE.cells > 0).astype(np.uint8))
+    masks = {**VOLUME, "truth_kind": "cells"}
+    config = edge_training(volumes=[masks], min_cell_voxels=4)
+    networks = [forests / f"fold{n}.safetensors" for n in (0, 1)]
+    found = edge_parts.out_of_fold_parts(config, tmp_path, networks, "cpu")
+    for masked, labelled in zip(found, parts, strict=True):
+        uv, across = masked.edges["uv"], masked.edges["across_sections"]
+        cut, keep = targets_of(masked, uv)
+        true_cut, clear = targets_of(labelled, uv)
+        assert not keep[across].any()
+        assert keep[~across].sum() > 20
+        both = keep & clear
+        assert (cut == true_cut)[both].mean() > 0.95  # cells of one section may meet in another
+    fitted = fit_forests(found, config)
+    assert not fitted.edges.evidence.across.any()
+    assert not fitted.lifted.evidence.across.any()
+    assert len(fitted.lifted.evidence.label) > 20
+
+
+def test_membranes_and_cells_are_opposite_masks(data: Path, forests: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "raw.tif", TISSUE.raw)
+    tifffile.imwrite(tmp_path / "cells.tif", (TISSUE.cells == 0).astype(np.uint8))
+    config = edge_training(volumes=[{**VOLUME, "truth_kind": "membranes"}], min_cell_voxels=1)
+    networks = [forests / f"fold{n}.safetensors" for n in (0, 1)]
+    first = edge_parts.out_of_fold_parts(config, tmp_path, networks, "cpu")[0]
+    np.testing.assert_array_equal(first.truth > 0, TISSUE.cells[:4] > 0)
+    assert first.sections_apart
+
+
+def test_kept_parts_are_read_again_and_are_the_same(
+    data: Path, forests: Path, parts: list[Part], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks = [forests / f"fold{n}.safetensors" for n in (0, 1)]
+    config = edge_training()
+    edge_parts.out_of_fold_parts(config, data, networks, "cpu", tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+    def never(*_: Any) -> Part:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(edge_parts, "_part", never)
+    again = edge_parts.out_of_fold_parts(config, data, networks, "cpu", tmp_path)
+    for old, new in zip(parts, again, strict=True):
+        assert (new.name, new.volume, new.weight) == (old.name, old.volume, old.weight)
+        assert new.tables.keys() == old.tables.keys()
+        np.testing.assert_array_equal(new.truth, old.truth)
+        for name, table in old.tables.items():
+            if isinstance(table, np.ndarray):
+                np.testing.assert_array_equal(new.tables[name], table)
+            elif name != "attributes":
+                assert new.tables[name].keys() == table.keys()
+                for column, values in table.items():
+                    assert new.tables[name][column].dtype == values.dtype
+                    np.testing.assert_array_equal(new.tables[name][column], values)
+    one, two = (fit_forests(p, config).lifted.forest for p in (parts, again))
+    np.testing.assert_array_equal(one.threshold, two.threshold)
+
+
+def test_kept_parts_of_anything_else_are_computed_again(
+    data: Path, forests: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    volume = edge_training().volumes[0].half(0)
+    network = forests / "fold1.safetensors"
+    key = edge_parts.part_fingerprint(volume, edge_training(), data, network)
+    pipeline = {**edge_training().pipeline, "features": {"sigmas_voxels": [2.0]}}
+    tifffile.imwrite(tmp_path / "raw.tif", 255 - TISSUE.raw)
+    tifffile.imwrite(tmp_path / "cells.tif", TISSUE.cells.astype(np.uint16))
+    others = [
+        (volume, edge_training(pipeline=pipeline), data, network),
+        (volume, edge_training(), tmp_path, network),
+        (volume, edge_training(), data, forests / "edges-small.safetensors"),
+        (volume.model_copy(update={"weight": 2.0}), edge_training(), data, network),
+    ]
+    assert key == edge_parts.part_fingerprint(volume, edge_training(seed=7), data, network)
+    assert all(key != edge_parts.part_fingerprint(*other) for other in others)
+    path = tmp_path / "kept" / "painted-half0.npz"
+    networks = [forests / f"fold{n}.safetensors" for n in (0, 1)]
+    path.parent.mkdir()
+    path.write_bytes(b"damaged")
+    edge_parts.out_of_fold_parts(edge_training(), data, networks, "cpu", path.parent)
+    assert f"{path}: of other data, parameters or code; computed again" in capsys.readouterr().err
+    assert edge_parts.load_part(path, key) is not None
+    assert edge_parts.load_part(path, "another") is None
+
+
+def test_limits_that_leave_no_clear_pair_between_them_are_refused() -> None:
+    with pytest.raises(ValueError, match="cut_above"):
+        edge_training(cut_above=0.4)
+    assert edge_training(cut_above=0.7).limits["cut_above"] == 0.7

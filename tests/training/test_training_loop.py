@@ -20,7 +20,7 @@ from pipeline.training.loop import (
 )
 from pipeline.training.targets import IGNORE
 
-NETWORK = RCSPCNetConfig(stem=4, widths=(4, 8), units=(1,) * 6)
+NETWORK = RCSPCNetConfig(stem=8, widths=(8, 16), units=(1,) * 6)
 CONFIG = TrainingConfig(
     network=NETWORK, steps=6, batch=2, crop=32, warmup_steps=2, checkpoint_steps=2, seed=5
 )

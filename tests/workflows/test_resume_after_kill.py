@@ -159,7 +159,15 @@ def test_a_killed_run_goes_on_and_gives_the_same_output(
         different = contents(expected)["superpixels/0"] != contents(finished)["superpixels/0"]
         assert np.any(different), "the changed parameter changes nothing"
     assert_same(contents(output), contents(expected))
-    assert list_labels(output) == list_labels(expected) == ["neurons", "superpixels"]
+    assert (
+        list_labels(output)
+        == list_labels(expected)
+        == [
+            "foreground",
+            "neurons",
+            "superpixels",
+        ]
+    )
 
 
 @pytest.mark.slow

@@ -50,10 +50,20 @@ def computed_by(work: Callable[[], None], output: Path) -> list[str]:
         ({"multicut": {"beta": 0.8}}, ["multicut", "labels"]),
         ({"lifted": {"max_partners": 2}}, ["lifted", "multicut", "labels"]),
         ({"edges": {"forest": "none"}}, ["edges", "lifted", "multicut", "labels"]),
-        ({"superpixels": {"min_size_voxels": 40}}, NAMES[2:]),
-        ({"intensity": {"low_percentile": 2.0}}, NAMES),
+        ({"superpixels": {"min_size_voxels": 40}}, NAMES[3:]),
+        ({"foreground": {"padding": "none"}}, ["foreground", *NAMES[3:]]),
+        ({"intensity": {"low_percentile": 2.0}}, ["intensity", *NAMES[2:]]),
     ],
-    ids=["nothing", "labels", "multicut", "lifted", "edges", "superpixels", "intensity"],
+    ids=[
+        "nothing",
+        "labels",
+        "multicut",
+        "lifted",
+        "edges",
+        "superpixels",
+        "foreground",
+        "intensity",
+    ],
 )
 def test_a_changed_parameter_reruns_exactly_the_stages_that_depend_on_it(
     change: dict[str, Any],
@@ -99,7 +109,7 @@ def test_other_weights_under_the_same_path_are_noticed_and_used(
     weights = load_file(network)
     weights["head.4.bias"] = torch.tensor([0.0, -4.5], dtype=torch.float16)
     save_file(weights, network, header)
-    assert [r.state for r in status(run)][:2] == ["done", "stale"]
+    assert [r.state for r in status(run)][:3] == ["done", "done", "stale"]
     reconstruct(run, until="boundaries")
     assert (run.output.read("boundaries", everything) > before).any()
 
@@ -115,7 +125,7 @@ def test_an_input_that_changed_in_place_is_computed_anew(
     run = prepared(settings(models.network), path)
     assert {r.state for r in status(run)} == {"stale"}
     reconstruct(run, until="boundaries")
-    assert [r.state for r in status(run)] == ["done"] * 2 + ["missing"] * 7
+    assert [r.state for r in status(run)] == ["done"] * 3 + ["missing"] * 7
     whole = reconstruct_array(
         tissue.raw[:, ::-1], SECTIONS_NM, settings(models.network), until="boundaries"
     )
@@ -141,10 +151,10 @@ def test_before_a_stale_stage_computes_nothing_of_what_depends_on_it_looks_finis
     with pytest.raises(Stop):
         reconstruct(run)
     rows = {r.stage: r for r in status(run)}
-    assert [rows[n].state for n in NAMES] == ["done", "done", "unfinished"] + ["missing"] * 6
-    assert all(rows[n].blocks_done == 0 for n in NAMES[2:])
+    assert [rows[n].state for n in NAMES] == ["done"] * 3 + ["unfinished"] + ["missing"] * 6
+    assert all(rows[n].blocks_done == 0 for n in NAMES[3:])
     assert not run.output.has_array("neurons")
-    assert list(run.output.attributes["stages"]) == NAMES[:2]
+    assert list(run.output.attributes["stages"]) == NAMES[:3]
 
 
 def test_a_second_run_on_one_output_is_refused(

@@ -1,0 +1,55 @@
+"""Single stages on whole arrays, to be measured one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.contract import Resources, Stage, StageConfig, VolumeInfo
+from pipeline.grid import whole
+
+
+def run_stage(
+    stage: Stage,
+    known: Mapping[str, Any],
+    volume: VolumeInfo,
+    *,
+    config: StageConfig | None = None,
+    threads: int = 1,
+) -> dict[str, Any]:
+    """Run one stage without models, as one block that covers the volume.
+
+    Parameters
+    ----------
+    stage
+        Its models, if it has any, are not opened.
+    known
+        Arrays and tables by name, with ``attributes`` of the columns; not changed.
+    volume
+        Shape and voxel size.
+    config
+        Parameters; the defaults otherwise.
+    threads
+        That the stage may use.
+
+    Returns
+    -------
+    known
+        The same with what the stage wrote; columns are added to tables.
+    """
+    section = (config or stage.config()).resolved(volume)
+    resources = Resources(volume, {}, threads)
+    attributes = known.get("attributes", {})
+    read = {name: known[name] for name in stage.reads if name in known}
+    outputs = stage.compute(
+        whole(volume.shape), {**read, "attributes": attributes}, section, resources
+    )
+    if stage.merge:
+        tables = {name: table for name, table in read.items() if isinstance(table, dict)}
+        outputs = dict(stage.merge([outputs], tables, section, resources))
+    after = dict(known)
+    for name, written in outputs.items():
+        after[name] = {**after.get(name, {}), **written} if isinstance(written, dict) else written
+    if stage.attributes:
+        after["attributes"] = {**attributes, **stage.attributes(section, resources)}
+    return after

@@ -1,0 +1,98 @@
+"""Foreground of whole volumes and of blocks, with and without a mask volume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from scipy import ndimage
+
+import pipeline
+from pipeline.contract import Halo, Resources, VolumeInfo
+from pipeline.foreground import STAGE
+from pipeline.foreground.stage import ForegroundConfig
+from pipeline.grid import blocks, whole
+
+SMALL = ForegroundConfig(padding_width_voxels=4)
+
+
+def resources(raw, threads=1):
+    return Resources(VolumeInfo(raw.shape, (40.0, 4.0, 4.0), raw.dtype.name), threads=threads)
+
+
+def run_whole(raw, config=SMALL, mask=None, threads=1):
+    inputs = {"raw": raw} if mask is None else {"raw": raw, "mask": mask}
+    return STAGE.compute(whole(raw.shape), inputs, config, resources(raw, threads))["foreground"]
+
+
+def padded_tissue(shape=(3, 50, 47), seed=0):
+    """Noise with much black in it, and black patches of any shape."""
+    rng = np.random.default_rng(seed)
+    raw = rng.integers(0, 3, shape).astype(np.uint8)
+    raw[ndimage.gaussian_filter(rng.random(shape), (0, 3, 3)) > 0.52] = 0
+    return raw
+
+
+def test_without_a_mask_only_padding_is_background():
+    raw = np.full((2, 9, 9), 50, np.uint8)
+    raw[1, :, :5] = 0
+    foreground = run_whole(raw)
+    assert foreground.dtype == np.uint8
+    assert (foreground[0] == 1).all()
+    assert np.array_equal(foreground[1], np.where(np.arange(9) < 5, 0, 1) * np.ones((9, 1)))
+
+
+def test_a_square_lies_within_a_section():
+    raw = np.full((6, 9, 9), 50, np.uint8)
+    raw[:, 4, :] = 0  # a wall of black along z, one voxel thick in its sections
+    assert run_whole(raw).all()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int16, np.uint64])
+def test_mask_and_padding_both_take_away(dtype):
+    raw = np.full((1, 8, 8), 50, np.uint8)
+    raw[0, :, :4] = 0
+    mask = np.ones((1, 8, 8), dtype)
+    mask[0, 6:] = 0
+    before = raw.copy(), mask.copy()
+    foreground = run_whole(raw, mask=mask)
+    expected = np.zeros((8, 8), np.uint8)
+    expected[:6, 4:] = 1
+    assert np.array_equal(foreground[0], expected)
+    assert np.array_equal(raw, before[0])
+    assert np.array_equal(mask, before[1])
+
+
+def test_none_turns_the_rule_off_and_then_nothing_around_a_block_is_read():
+    raw = np.zeros((2, 20, 20), np.uint8)
+    for off in (ForegroundConfig(padding="none"), ForegroundConfig(padding_values=())):
+        assert run_whole(raw, off).all()
+        assert STAGE.halo(off, resources(raw)) == Halo()
+    assert not run_whole(raw).any()
+    assert STAGE.halo(SMALL, resources(raw)) == Halo.symmetric(0, 3, 3)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_blocks_give_the_foreground_of_the_whole(masked):
+    raw = padded_tissue()
+    mask = (np.random.default_rng(1).random(raw.shape) < 0.8).astype(np.uint8) if masked else None
+    expected = run_whole(raw, mask=mask)
+    assert 0.1 < expected.mean() < 0.9
+    result = np.full(raw.shape, 9, np.uint8)
+    for block in blocks(raw.shape, (2, 13, 11), STAGE.halo(SMALL, resources(raw))):
+        inputs = {"raw": raw[block.read.slices]}
+        if mask is not None:
+            inputs["mask"] = mask[block.read.slices]
+        outputs = STAGE.compute(block, inputs, SMALL, resources(raw, threads=2))
+        result[block.write.slices] = outputs["foreground"]
+    assert np.array_equal(result, expected)
+
+
+def test_by_default_no_real_tissue_is_taken_for_padding():
+    raw = tifffile.imread(Path(pipeline.__file__).parent / "data/sample/raw.tif")
+    assert run_whole(raw, ForegroundConfig()).all()
+    saturated = np.clip(raw.astype(int) * 2 - 200, 0, 255).astype(np.uint8)
+    assert (saturated == 0).mean() > 0.05
+    assert run_whole(saturated, ForegroundConfig()).all()
