@@ -137,7 +137,7 @@ def cross_validated(
         kinds = (forests.edges, forests.lifted)
         columns = len(kinds[0].forest.feature_names), len(kinds[1].forest.feature_names)
         out_of_bag.append(
-            [float(roc_auc_score(kind.evidence.label, kind.evidence.votes)) for kind in kinds]
+            [float(roc_auc_score(kind.evidence.label, kind.evidence.out_of_bag)) for kind in kinds]
         )
         scores += [part_scores(part, forests, settings) for part in parts[half::2]]
     line = Line(

@@ -3,15 +3,16 @@
 Fitting takes seconds where the parts took minutes, so that columns or whole families can be
 left out and the loss be measured (``families``).
 
-No row is ever judged by what it taught:
+No row is judged by what it taught, nor by its neighbours, which resemble it. Out of bag would
+not do: trees that did not see an edge saw the same membrane one section further. On other
+volumes the lifted edges were then far too sure of themselves.
 
-1. A row's *vote* is the mean over the trees that did not see it (out of bag).
-2. Its *P(cut)* is that vote put through a calibration that was fitted on the rows of the other
-   four of five folds. Folds are fifths of each part's rows in the order of their superpixels,
-   which rise along z: neighbouring edges resemble each other, and stay in one fold.
-3. These P(cut) are what the report judges and what the lifted edges are made from. The
-   calibration that a forest carries is fitted on the votes of all rows; rows that no tree
-   learned from get their P(cut) from it.
+1. Every part is cut into five places, fifths of its rows in the order of their superpixels,
+   which rise along z.
+2. A row's *vote* is that of a forest that learned from the other places only; its *P(cut)* is
+   the vote put through a calibration fitted on the votes of other places.
+3. These P(cut) are what the report judges and what the lifted edges are made from.
+4. The forest that is kept learned from all places; it carries the calibration of all votes.
 """
 
 from __future__ import annotations
@@ -26,13 +27,18 @@ from numpy.typing import NDArray
 from pipeline.config import parse_config
 from pipeline.errors import ConfigError, InputError
 from pipeline.forests import Forest, Learned, count_votes, learn_forest, predict
-from pipeline.forests.calibration import cross_calibrated, fit_calibration, with_calibration
+from pipeline.forests.calibration import (
+    Calibration,
+    cross_calibrated,
+    fit_calibration,
+    with_calibration,
+)
 from pipeline.lifted.problem import LiftedProblem, compute_lifted_problem
 from workflows.blockwise import available_cores
 from workflows.edge_parts import Part, feature_names, targets_of
 from workflows.edge_training import EdgeTraining, ForestConfig
 
-FOLDS = 5
+PLACES = 5
 CLIP = 1e-3
 
 
@@ -63,14 +69,16 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What a forest says out of bag of the rows that it learned from.
+    """What is said of the rows that a forest learned from.
 
     Parameters
     ----------
     votes
-        (n,) float32, out of bag, before calibration.
+        (n,) float32, of forests of the other places, before calibration.
     p_cut
-        (n,) float32, calibrated by the rows of other folds.
+        (n,) float32, the votes calibrated by the rows of other places.
+    out_of_bag
+        (n,) float32, votes of those trees of the kept forest that did not see the row.
     label
         (n,) uint8, 1 = cut.
     across
@@ -85,6 +93,7 @@ class Evidence:
 
     votes: NDArray[np.float32]
     p_cut: NDArray[np.float32]
+    out_of_bag: NDArray[np.float32]
     label: NDArray[np.uint8]
     across: NDArray[np.bool_]
     names: tuple[str, ...]
@@ -364,15 +373,30 @@ def fit_rows(
         threads=available_cores(),
         weights=weight,
     )
-    forest, p_cut = learned.forest, learned.out_of_bag
+    forest = learned.forest
+    places = [_places(len(r.label)) for r in rows]
+    of_all = votes_of_other_places(
+        rows,
+        chosen,
+        places,
+        (features, label, weight),
+        learned,
+        names=names,
+        size=size,
+        seed=config.seed,
+    )
+    votes = np.concatenate([v[c] for v, c in zip(of_all, chosen, strict=True)])
+    p_cut, calibration = votes, None
     if config.calibrate:
-        folds = np.concatenate([np.arange(len(c)) * FOLDS // max(len(c), 1) for c in chosen])
-        p_cut = cross_calibrated(learned.out_of_bag, label, folds, weight)
-        forest = with_calibration(forest, fit_calibration(learned.out_of_bag, label, weight))
+        own = np.concatenate([p[c] for p, c in zip(places, chosen, strict=True)])
+        p_cut = cross_calibrated(votes, label, own, weight)
+        calibration = fit_calibration(votes, label, weight)
+        forest = with_calibration(forest, calibration)
     forest = replace(forest, metadata=metadata or {})
     evidence = Evidence(
-        votes=learned.out_of_bag,
+        votes=votes,
         p_cut=p_cut,
+        out_of_bag=learned.out_of_bag,
         label=label,
         across=np.concatenate([r.across[c] for r, c in _pairs(rows, chosen)]),
         names=tuple(kept),
@@ -381,7 +405,7 @@ def fit_rows(
     )
     return Fitted(
         forest,
-        _p_cut_of_all(rows, chosen, names, forest, p_cut),
+        _p_cut_of_all(chosen, of_all, p_cut, calibration),
         evidence,
         sum(len(r.label) for r in rows),
         sum(int(r.keep.sum()) for r in rows),
@@ -414,22 +438,81 @@ def _table(
     return some if len(columns) == features.shape[1] else some[:, columns]
 
 
-def _p_cut_of_all(
+def _places(rows: int) -> NDArray[np.int64]:
+    """Place of every row of a part."""
+    return np.arange(rows) * PLACES // max(rows, 1)
+
+
+def votes_of_other_places(
     rows: Sequence[Rows],
     chosen: Sequence[NDArray[np.int64]],
+    places: Sequence[NDArray[np.int64]],
+    taught: tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.float64]],
+    learned: Learned,
+    *,
     names: Sequence[str],
-    forest: Forest,
-    p_cut: NDArray[np.float32],
+    size: ForestConfig,
+    seed: int,
 ) -> list[NDArray[np.float32]]:
-    """P(cut) of the rows learned from as given, of the others by the forest."""
-    result = []
+    """Vote on every row by a forest that learned from the other places of all parts.
+
+    Parameters
+    ----------
+    rows
+        One item a part.
+    chosen
+        Rows of each part that are learned from.
+    places
+        (n,) place of every row of each part.
+    taught
+        Features, labels and weights of the chosen rows of all parts.
+    learned
+        The forest of all places; it also votes, as well as it can, on a place without which
+        only one class is left.
+    names
+        Columns of the rows, of which the forest may use some.
+    size, seed
+        Of the forests.
+
+    Returns
+    -------
+    votes
+        (n,) float32 a part, not calibrated.
+    """
+    features, label, weight = taught
+    own = np.concatenate([p[c] for p, c in zip(places, chosen, strict=True)])
+    votes = [np.empty(len(p), np.float32) for p in places]
+    for place in range(PLACES):
+        others = np.flatnonzero(own != place)
+        forest = learned.forest
+        if 0 < np.count_nonzero(label[others]) < len(others):
+            forest = learn_forest(
+                features[others],
+                label[others],
+                learned.forest.feature_names,
+                size.growth,
+                seed=seed + 1 + place,
+                threads=available_cores(),
+                weights=weight[others],
+            ).forest
+        for one, here, result in zip(rows, places, votes, strict=True):
+            inside = np.flatnonzero(here == place)
+            result[inside] = predict(forest, one.features[inside], names, threads=available_cores())
+    return votes
+
+
+def _p_cut_of_all(
+    chosen: Sequence[NDArray[np.int64]],
+    votes: Sequence[NDArray[np.float32]],
+    p_cut: NDArray[np.float32],
+    calibration: Calibration | None,
+) -> list[NDArray[np.float32]]:
+    """P(cut) of the rows learned from as given, of the others by the map of all votes."""
     ends = np.cumsum([len(c) for c in chosen])[:-1]
-    for (one, learned), known in zip(_pairs(rows, chosen), np.split(p_cut, ends), strict=True):
-        other = np.ones(len(one.label), bool)
-        other[learned] = False
-        p = np.empty(len(other), np.float32)
+    result = []
+    for of_part, learned, known in zip(votes, chosen, np.split(p_cut, ends), strict=True):
+        p = of_part if calibration is None else calibration(of_part)
         p[learned] = known
-        p[other] = predict(forest, one.features[other], names, threads=available_cores())
         result.append(p)
     return result
 

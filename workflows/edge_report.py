@@ -33,7 +33,7 @@ def fitted_by_kind(forests: Forests) -> dict[str, Fitted]:
 
 
 def fitted_report(fitted: Fitted) -> Report:
-    """Numbers of one forest, all out of bag.
+    """Numbers of one forest, on places that it did not learn from.
 
     Parameters
     ----------
@@ -45,6 +45,7 @@ def fitted_report(fitted: Fitted) -> Report:
     report
         JSON: ``rows``, ``clear``, ``learned_from``; the scores of ``scores`` for all rows and
         for those ``within_sections`` and ``across_sections``; ``before_calibration``;
+        ``out_of_bag``;
         ``reliability`` before and after; importance of columns and families.
     """
     one = fitted.evidence
@@ -57,6 +58,7 @@ def fitted_report(fitted: Fitted) -> Report:
         "columns": len(one.names),
         **scores(one.p_cut, one.label),
         "before_calibration": scores(one.votes, one.label),
+        "out_of_bag": scores(one.out_of_bag, one.label),
         "within_sections": scores(one.p_cut[~one.across], one.label[~one.across]),
         "across_sections": scores(one.p_cut[one.across], one.label[one.across]),
         "reliability": {
@@ -172,9 +174,10 @@ def page(name: str, report: Mapping[str, Report]) -> str:
     lines = [
         f"# Forests of the training {name}",
         "",
-        "All scores are out of bag: of trees that did not learn from the edge, calibrated on "
-        "edges of other places. Log loss in nats; calibration error = mean difference between "
-        "predicted and observed share of cuts in 20 bins.",
+        "Scores are of forests that learned from other places of the same volumes (five places a "
+        "part), calibrated there; only the line `out of bag` is of trees of the kept forest that "
+        "did not learn from the edge itself. Log loss in nats; calibration error = mean difference "
+        "between predicted and observed share of cuts in 20 bins.",
     ]
     for kind, one in report.items():
         lines += ["", f"## {TITLES[kind]}", "", *_section(one)]
@@ -184,7 +187,8 @@ def page(name: str, report: Mapping[str, Report]) -> str:
 def _section(one: Report) -> list[str]:
     rows = {
         "calibrated": one,
-        "votes": one["before_calibration"],
+        "not calibrated": one["before_calibration"],
+        "out of bag": one["out_of_bag"],
         "within sections": one["within_sections"],
         "across sections": one["across_sections"],
     }

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.forests import Growth
 from workflows.training_data import AnnotatedVolume
@@ -96,12 +96,6 @@ class EdgeTraining(BaseModel):
             "cut_above": self.cut_above,
             "join_below": self.join_below,
         }
-
-    @model_validator(mode="after")
-    def _some_pairs_are_clear(self) -> Self:
-        if self.cut_above < self.join_below:
-            raise ValueError(f"cut_above {self.cut_above} lies below join_below {self.join_below}")
-        return self
 
 
 def read_edge_training(path: Path) -> EdgeTraining:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.boundaries.device import choose_device, choose_precision
 from pipeline.config import PipelineSections, parse_config
-from pipeline.contract import Box, Resources, Stage, StageConfig, Triple
+from pipeline.contract import Box, Halo, Resources, Stage, StageConfig, Triple
 from pipeline.errors import ModelError, OutputError
 from pipeline.forests import Forest
 from pipeline.registry import GIVEN_VOLUMES, STAGES, inputs_of
@@ -112,9 +112,9 @@ def prepare(
         mask.check_foreground()
     device = choose_device(device)
     resolved = resolve(config, volume, device)
-    _check_models(resolved, volume, device)
+    halos = _check_models(resolved, volume, device)
     tile: Triple = getattr(resolved.section("boundaries"), "tile")  # noqa: B009
-    shape = block_shape or choose_block_shape(volume.info, tile, memory_bytes)
+    shape = block_shape or choose_block_shape(volume.info, tile, halos, memory_bytes)
     check_tile(tile, shape, volume.shape)
     store = _open_output(output, volume, source, shape, overwrite)
     check_tile(tile, store.block_shape, volume.shape)
@@ -179,9 +179,16 @@ def _with_absolute_files(stage: Stage, section: StageConfig) -> StageConfig:
     return section.model_copy(update={k: str(path.absolute()) for k, path in given.items()})
 
 
-def _check_models(config: PipelineSections, volume: Volume, device: str) -> None:
-    """Open every model once; a forest must know the features that it will be given."""
+def _check_models(config: PipelineSections, volume: Volume, device: str) -> dict[str, Halo]:
+    """Open every model once; a forest must be given the features that it knows.
+
+    Returns
+    -------
+    halos
+        Of every stage, with its models.
+    """
     columns: dict[str, Mapping[str, Any]] = {}
+    halos = {}
     for stage in STAGES:
         section = config.section(stage.name)
         if stage.attributes:
@@ -193,18 +200,20 @@ def _check_models(config: PipelineSections, volume: Volume, device: str) -> None
                     _check_features(model, columns[f"{stage.name}/features"]["names"])
         except ModelError as error:
             raise ModelError(f"stage {stage.name}: {error}") from error
+        halos[stage.name] = stage.halo(section, Resources(volume.info, models))
+    return halos
 
 
 def _check_features(forest: Forest, names: Sequence[str]) -> None:
-    """What ``predict`` would refuse much later."""
-    if forest.feature_names == tuple(names):
+    """What ``predict`` would refuse much later: more columns than the forest's do no harm."""
+    missing = sorted(set(forest.feature_names) - set(names))
+    if not missing:
         return
-    different = sorted(set(forest.feature_names) ^ set(names))
-    shown = ", ".join(different[:NAMES_SHOWN]) or "their order"
+    more = f" and {len(missing) - NAMES_SHOWN} more" if len(missing) > NAMES_SHOWN else ""
     raise ModelError(
-        f"the forest was fitted on {len(forest.feature_names)} other features than the "
-        f"{len(names)} of this configuration; among the differences: {shown}; give the features "
-        "section that it was fitted with, or another forest"
+        f"the forest was fitted on features that are not among the {len(names)} of this "
+        f"configuration: {', '.join(missing[:NAMES_SHOWN])}{more}; give the features section "
+        "that it was fitted with, or another forest"
     )
 
 

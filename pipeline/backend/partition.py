@@ -209,10 +209,8 @@ class Partitioning:
         )
 
 
-def average_linkage(
-    number_of_nodes: int, uv: UV, heights: Costs, sizes: Costs, threshold: float
-) -> Labels:
-    """Agglomerate by size-weighted mean edge height, lowest first, below a threshold.
+def average_linkage(number_of_nodes: int, uv: UV, costs: Costs) -> Labels:
+    """Join the two clusters of highest mean cost between them, while it is above 0.
 
     Parameters
     ----------
@@ -220,27 +218,21 @@ def average_linkage(
         Nodes are ``0 .. number_of_nodes - 1``.
     uv
         (m, 2) uint64, u < v, without duplicates.
-    heights
-        (m,) float64, e.g. P(cut).
-    sizes
-        (m,) float64 above 0; weights of the mean, e.g. contact length.
-    threshold
-        Clusters whose mean height is at least this stay apart.
+    costs
+        (m,) float64, positive attracts; every edge counts once in the mean.
 
     Returns
     -------
     labels
         (n,) uint64, consecutive from 0 by first node.
     """
-    uv, order = _ordered(number_of_nodes, uv, "edge")
+    uv, costs = _sorted_edges(number_of_nodes, uv, costs, "edge")
     if not len(uv):
         return np.arange(number_of_nodes, dtype=np.uint64)
     graph = UndirectedGraph.from_unique_edges(number_of_nodes, uv)
-    attraction = _finite(threshold - np.asarray(heights, np.float64), "edge")[order]
-    labels = GaspClusterPolicy(linkage="mean").optimize(
-        graph, attraction, edge_sizes=np.asarray(sizes, np.float64)[order]
+    return consecutive(
+        GaspClusterPolicy(linkage="mean").optimize(graph, costs, edge_sizes=np.ones(len(uv)))
     )
-    return consecutive(labels)
 
 
 def split_unconnected(uv: UV, labels: NDArray[Any]) -> Labels:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -37,8 +38,22 @@ app.command("synth")(synth.synth)
 app.add_typer(train.app, name="train")
 
 
+class _StandardError(logging.Handler):
+    """Lines on standard error, which a progress bar may have replaced since."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+LINES = _StandardError(logging.INFO)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 an error of the user's, 1 one of ours, 130 Ctrl-C."""
+    log = logging.getLogger("pipeline")
+    log.addHandler(LINES)
+    log.setLevel(logging.INFO)
     try:
         get_command(app)(
             args=list(arguments) if arguments is not None else None, prog_name="pipeline"

@@ -24,7 +24,8 @@ def section_padding(
     section
         (Y, X) grey values.
     values
-        Padding values; one that the dtype cannot hold occurs nowhere.
+        Padding values; of floating-point data the nearest number that the dtype holds. One
+        beyond its range, or between integers, occurs nowhere.
     width
         Edge of the square, in pixels.
 
@@ -60,7 +61,7 @@ def opened_by_square(image: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:
     if dtype.kind == "f":
-        return float(dtype.type(value)) == value
+        return abs(value) <= float(np.finfo(dtype).max)
     limits = np.iinfo(dtype)
     return value == int(value) and limits.min <= value <= limits.max
 

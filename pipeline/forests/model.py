@@ -86,7 +86,7 @@ class Forest:
         return MAX_DEPTH + 1
 
     def _check_shapes(self) -> None:
-        n = len(self.feature)
+        n = self.feature.size
         for name, dtype in ARRAYS.items():
             array = getattr(self, name)
             if array.ndim != 1 or array.dtype != dtype:

@@ -81,6 +81,10 @@ def count_votes(
     columns = _columns(forest, names)
     if features.ndim != 2 or features.shape[1] != len(names):
         raise InputError(f"features of shape {features.shape} for {len(names)} names")
+    if skip is not None and skip.shape != (forest.trees, len(features)):
+        raise InputError(
+            f"skip of shape {skip.shape} for {forest.trees} trees and {len(features)} rows"
+        )
     trees = _Trees.of(forest, columns)
     total, votes = np.zeros(len(features)), np.zeros(len(features), np.int32)
 

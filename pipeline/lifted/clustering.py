@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.contract import Table
 from pipeline.lifted.agglomeration import greedy_additive, mean_linkage
-from pipeline.lifted.config import LiftedConfig
+from pipeline.lifted.config import LiftedConfig, exponent_name
 
 CLIP = 1e-3
 """P(cut) is kept this far from 0 and 1, so that costs are finite."""
@@ -29,7 +29,10 @@ def units(config: LiftedConfig) -> dict[str, str]:
         "clustering/greedy_apart": "share",
         "clustering/linkage_mean": "probability",
         "clustering/linkage_std": "probability",
-        **{f"clustering/linkage_{k:g}": "probability" for k in config.linkage_exponents},
+        **{
+            f"clustering/linkage_{exponent_name(k)}": "probability"
+            for k in config.linkage_exponents
+        },
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.contract import StageConfig, VolumeInfo
 from pipeline.errors import ConfigError
@@ -13,6 +13,11 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 Exponent = Annotated[float, Field(ge=0, le=1)]
 Family = Literal["paths", "clustering", "regions", "geometry"]
 FAMILIES: tuple[Family, ...] = ("paths", "clustering", "regions", "geometry")
+
+
+def exponent_name(exponent: float) -> str:
+    """An exponent as in the name of its column."""
+    return f"{exponent:g}"
 
 
 class LiftedConfig(StageConfig):
@@ -59,6 +64,16 @@ class LiftedConfig(StageConfig):
         ("raw/mean", "raw/std", "raw/q10", "raw/q90", "boundary/mean", "boundary/std"),
         description="Features of superpixels that are compared between a pair, by name.",
     )
+
+    @field_validator("linkage_exponents", "region_features")
+    @classmethod
+    def _columns_have_names_of_their_own(
+        cls, chosen: tuple[float | str, ...]
+    ) -> tuple[float | str, ...]:
+        names = [one if isinstance(one, str) else exponent_name(one) for one in chosen]
+        if len(set(names)) != len(names):
+            raise ValueError(f"repeats: {', '.join(names)}")
+        return chosen
 
     def resolved(self, volume: VolumeInfo) -> Self:
         """With forest and distance decided by the volume's anisotropy."""

@@ -59,7 +59,7 @@ def compute(block: Block, inputs: Inputs, config: LiftedConfig, resources: Resou
         inputs["overlaps"],
         threads=resources.threads,
     )
-    p_cut = predict(forest, problem.features, problem.names)
+    p_cut = predict(forest, problem.features, problem.names, threads=resources.threads)
     return {"lifted": {"uv": problem.uv, "features": problem.features, "p_cut": p_cut}}
 
 

@@ -6,8 +6,6 @@ CVPR 2022.
 
 from __future__ import annotations
 
-import numpy as np
-
 from pipeline.backend import partition
 from pipeline.multicut.parameters import SolverParameters
 from pipeline.multicut.problem import Labels, Limits, Problem, Progress, Solution
@@ -22,8 +20,6 @@ def average_linkage(
     costs already. Minimises no energy: its energy is for comparison.
     """
     progress = Progress(problem, start, limits)
-    labels = partition.average_linkage(
-        problem.number_of_nodes, problem.uv, -problem.costs, np.ones(len(problem.uv)), 0.0
-    )
+    labels = partition.average_linkage(problem.number_of_nodes, problem.uv, problem.costs)
     progress.offer("average linkage", labels)
     return progress.solution()

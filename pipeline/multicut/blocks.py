@@ -118,9 +118,10 @@ def split(problem: Problem, shape: Shape, overlap: float) -> Blocks:
     assert problem.positions is not None
     size = np.asarray(shape, np.float64)
     place = problem.positions - (problem.positions.min(axis=0) if problem.number_of_nodes else 0)
-    grid = place.max(axis=0, initial=0) // size
-    first = np.maximum(np.floor(place / size - overlap), 0)
-    last = np.minimum(np.floor(place / size + overlap), grid)
+    place = place / size
+    grid = np.floor(place.max(axis=0, initial=0))  # not //, which rounds otherwise
+    first = np.maximum(np.floor(place - overlap), 0)
+    last = np.minimum(np.floor(place + overlap), grid)
     ranges = np.ascontiguousarray(np.stack([first, last], axis=2).astype(np.int64))
     steps = np.concatenate([np.cumprod((grid[:0:-1] + 1).astype(np.int64))[::-1], [1]])
     number = int(np.prod(grid.astype(np.int64) + 1))

@@ -108,6 +108,12 @@ class Limits:
     seconds: float | None = None
     threads: int = 1
 
+    def after(self, seconds: float) -> Limits:
+        """The limits, with the time that is left after some seconds."""
+        if self.seconds is None:
+            return self
+        return replace(self, seconds=max(self.seconds - seconds, 0.0))
+
 
 @dataclass(frozen=True)
 class Step:
@@ -207,9 +213,7 @@ class Progress:
     @property
     def remaining(self) -> Limits:
         """The limits, with the time that is left."""
-        if self._limits.seconds is None:
-            return self._limits
-        return replace(self._limits, seconds=max(self._limits.seconds - self.seconds, 0.0))
+        return self._limits.after(self.seconds)
 
     def offer(self, step: str, labels: Labels) -> bool:
         """Keep a connected partition if it gains; whether it did."""

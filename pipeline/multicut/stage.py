@@ -30,7 +30,7 @@ LOG = logging.getLogger(__name__)
 
 FLAT_SECTIONS = {
     "beta": 0.6,
-    "beta_lifted": 0.7,
+    "beta_lifted": 0.5,
     "lifted_weight": 2.0,
     "length_weighting": "all",
     "weight_across": 1.0,
@@ -39,8 +39,8 @@ FLAT_SECTIONS = {
 isbi2012 and snemi3d."""
 THICK_VOLUME = {
     "beta": 0.6,
-    "beta_lifted": 0.6,
-    "lifted_weight": 2.0,
+    "beta_lifted": 0.5,
+    "lifted_weight": 8.0,
     "length_weighting": "none",
     "weight_across": 1.0,
 }
@@ -174,12 +174,15 @@ class Partition:
 
     Parameters
     ----------
+    solver
+        Its name.
     lifted
         Of the lifted multicut; the plain one where there are no lifted edges.
     multicut
         Of the plain multicut.
     """
 
+    solver: str
     lifted: Solution
     multicut: Solution
 
@@ -232,11 +235,12 @@ def partition(
     solver = chosen_solver(problem, config)
     multicut = solve(solver, problem.without_lifted, None, limits, config)
     if not problem.is_lifted:
-        return Partition(multicut, multicut)
-    solutions = (
-        solve(solver, problem, start, limits, config) for start in starts(solver, multicut)
-    )
-    return Partition(min(solutions, key=lambda s: s.energy), multicut)
+        return Partition(solver, multicut, multicut)
+    solutions: list[Solution] = []
+    for start in starts(solver, multicut):
+        spent = sum(s.steps[-1].seconds for s in solutions)
+        solutions.append(solve(solver, problem, start, limits.after(spent), config))
+    return Partition(solver, min(solutions, key=lambda s: s.energy), multicut)
 
 
 def chosen_solver(problem: Problem, config: MulticutConfig) -> str:
@@ -274,18 +278,27 @@ def compute(block: Block, inputs: Inputs, config: MulticutConfig, resources: Res
         resources.volume,
         resources.threads,
     )
-    log("multicut", found.multicut)
-    log("lifted multicut", found.lifted)
+    log(f"multicut, {found.solver}", found.multicut)
+    if found.lifted is not found.multicut:
+        log(f"lifted multicut, {found.solver}", found.lifted)
     one = np.uint64(1)
     return {"nodes": {"neuron": found.labels + one, "multicut": found.multicut_labels + one}}
 
 
 def log(problem: str, solution: Solution) -> None:
-    """Energies over time, and the levels of the hierarchical solver."""
-    for level in solution.levels:
-        LOG.info("%s: %s", problem, level)
+    """A line for each level of the hierarchical solver and one for the result; steps: debug."""
+    for number, level in enumerate(solution.levels, 1):
+        LOG.info(
+            f"{problem}: level {number}: {level.nodes:,} nodes, {level.edges:,} edges, "
+            f"{level.lifted_edges:,} lifted edges in {level.blocks:,} blocks; energy "
+            f"{level.energy:.3f}, which can fall by {level.improvement_bound:.3f} at most with "
+            "what they joined"
+        )
     for step in solution.steps:
-        LOG.info("%s: %s: energy %.3f after %.2f s", problem, step.name, step.energy, step.seconds)
+        LOG.debug("%s: %s: energy %.3f after %.2f s", problem, step.name, step.energy, step.seconds)
+    clusters = int(solution.labels.max()) + 1 if len(solution.labels) else 0
+    seconds = solution.steps[-1].seconds
+    LOG.info(f"{problem}: {clusters:,} neurons, energy {solution.energy:.3f}, {seconds:.1f} s")
 
 
 STAGE = Stage(

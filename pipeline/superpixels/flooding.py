@@ -14,8 +14,6 @@ HIGHEST = 4095
 """Heights are 0..4095: a step of the boundary map is 13 heights at a weight of 0.8."""
 NOTHING = -1
 """End of a queue; label of voxels that are never flooded."""
-LARGEST = np.iinfo(np.int32).max
-"""Queues hold voxel numbers as int32."""
 
 
 def heights(
@@ -85,8 +83,6 @@ def flood(
     labels
         int32; 0 only outside the mask or out of reach.
     """
-    if height.size >= LARGEST:
-        raise AssertionError(f"{height.size} voxels are too many for one block")
     if not height.size:
         return markers.copy()
     allowed = markers if mask is None else np.where(mask, markers, np.int32(NOTHING))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 
+LARGEST = np.iinfo(np.int32).max
+"""Queues and lists of voxels hold their numbers as int32."""
+
+
 def framed(array: NDArray[Any], outside: int) -> NDArray[Any]:
-    """The array inside a frame one voxel wide, flat.
+    """The array inside a frame one voxel wide, flat; less than 2**31 voxels, or an assertion fails.
 
     Parameters
     ----------
@@ -19,6 +24,8 @@ def framed(array: NDArray[Any], outside: int) -> NDArray[Any]:
     outside
         Value of the frame.
     """
+    if math.prod(n + 2 for n in array.shape) > LARGEST:
+        raise AssertionError(f"{array.size} voxels are too many for one block")
     return np.pad(array, 1, constant_values=outside).ravel()
 
 

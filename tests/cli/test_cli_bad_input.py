@@ -259,7 +259,7 @@ def test_a_forest_of_other_features_is_refused_before_work_starts(
         "run", place.volume, "--config", config, "--set", f"edges.forest={edges}",
         "--set", "features.sigmas_voxels=[2.0]",
     )  # fmt: skip
-    assert_clear(answer, "stage edges: .* other features than .*: boundary_gaussian_1/kurtosis")
+    assert_clear(answer, "stage edges: .* features that are not among .*: boundary_gaussian_1/")
     assert not (place.folder / "v.neurons.zarr").exists()
 
 

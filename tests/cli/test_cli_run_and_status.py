@@ -27,6 +27,9 @@ def test_run_then_status_then_evaluate(
     output = tmp_path / "v.neurons.zarr"
     assert "5 x 24 x 22 uint8, voxels of 40 x 8 x 8 nm, treated as sections" in done.err
     assert "v_rand" in done.out.lower()
+    solved = [line for line in done.err.splitlines() if " neurons, energy " in line]
+    assert [line.split(",")[0] for line in solved][:1] == ["multicut"]
+    assert len(solved) == len(set(solved)) <= 2
     assert len(list((tmp_path / "v.neurons.pictures").glob("*.png"))) >= 2
 
     rows = call("status", output, "--json")

@@ -144,6 +144,7 @@ TAMPERED = {
     "wide children": (retyped("children_left", np.int64), "stored as I64"),
     "double threshold": (retyped("threshold", np.float64), "stored as F64"),
     "short value": (lambda a: a.update(value=a["value"][:3]), "value has 3 nodes"),
+    "single feature": (lambda a: a.update(feature=np.array(0, np.int16)), "feature has 1"),
     "flat value": (lambda a: a.update(value=a["value"][:, None]), "one-dimensional"),
     "array missing": (lambda a: a.pop("value"), "not a forest"),
     "array too many": (lambda a: a.update(more=np.zeros(1)), "not a forest"),

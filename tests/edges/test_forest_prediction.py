@@ -156,6 +156,12 @@ def test_trees_that_are_skipped_do_not_vote():
     assert votes.tolist() == [2, 1, 1, 0]
 
 
+@pytest.mark.parametrize("shape", [(2, 4), (1, 3), (1, 5)])
+def test_skip_of_other_shape_is_refused(shape):
+    with pytest.raises(InputError, match="for 1 trees and 4 rows"):
+        count_votes(stump(), np.zeros((4, 3), np.float32), NAMES, skip=np.zeros(shape, bool))
+
+
 def test_a_feature_that_is_nan_is_named():
     rows = np.zeros((10, 3), np.float32)
     rows[7, 2] = np.nan

@@ -59,4 +59,5 @@ def test_float_volumes_have_padding_too():
     section[0, 0] = 1e-7
     assert section_padding(section, (0.0,), 3).sum() == 15
     section[:] = np.float32(0.1)
-    assert not section_padding(section, (0.1,), 2).any(), "0.1 is no float32"
+    assert section_padding(section, (0.1,), 2).all(), "0.1 is stored as the nearest float32"
+    assert not section_padding(section, (0.1 + 1e-6, 1e300), 2).any()

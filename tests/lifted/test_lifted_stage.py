@@ -109,6 +109,15 @@ def test_auto_is_decided_by_the_anisotropy(volume, name, distance):
     assert (kept.forest, kept.max_distance) == ("none", 5)
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [{"linkage_exponents": (0.1, 0.5, 0.1000001)}, {"region_features": ("raw/mean", "raw/mean")}],
+)
+def test_columns_of_the_same_name_are_refused(chosen):
+    with pytest.raises(ValueError, match="repeats"):
+        LiftedConfig(**chosen)
+
+
 def test_default_region_features_are_ones_that_the_features_stage_writes():
     assert set(LiftedConfig().region_features) <= set(node_names(FeaturesConfig(mode="2d")))
 

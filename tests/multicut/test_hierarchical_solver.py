@@ -74,6 +74,14 @@ def test_blocks_hold_the_nodes_near_them_and_the_edges_between(n, seed, overlap)
     np.testing.assert_array_equal(blocks.owner >= 0, held == 1)
 
 
+def test_every_node_lies_in_a_block_where_the_last_block_ends_at_a_node():
+    # 0.5 / 0.1 is 5, but 0.5 // 0.1 is 4
+    positions = np.array([[0, 0, x / 10] for x in range(6)])
+    problem = Problem(6, NO_EDGES, NO_COSTS, positions=positions)
+    blocks = split(problem, (1.0, 1.0, 0.1), 0.0)
+    assert blocks.nodes.items.tolist() == list(range(6))
+
+
 def test_a_sub_problem_keeps_costs_and_order():
     positions = np.array([[0, 0, x] for x in (0, 9, 1, 8)], float)
     uv, lifted = np.array([[0, 2], [1, 3], [0, 1]], np.uint64), np.array([[1, 2]], np.uint64)

@@ -1,5 +1,7 @@
 """The multicut stage: tables in, neurons out."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -7,12 +9,13 @@ from pipeline.contract import Resources, VolumeInfo
 from pipeline.errors import ConfigError, InputError
 from pipeline.grid import whole
 from pipeline.multicut import STAGE
-from pipeline.multicut.problem import Problem
+from pipeline.multicut.problem import Problem, Solution, Step
 from pipeline.multicut.solvers import SOLVERS
 from pipeline.multicut.stage import (
     MulticutConfig,
     edge_costs,
     lifted_costs,
+    log,
     partition,
     seed_positions,
 )
@@ -144,7 +147,40 @@ def test_seeds_are_where_their_ids_say():
     assert seed_positions(ids, VOLUME).tolist() == [[0, 0, 0], [0, 1, 0], [3, 8, 7]]
 
 
-def test_energies_are_logged(caplog):
+def test_the_result_of_every_solve_is_logged_and_its_steps_for_debugging(caplog):
     caplog.set_level("INFO", logger="pipeline.multicut.stage")
     run([0.1, 0.9, 0.1])
-    assert "lifted multicut: greedy additive: energy" in caplog.text
+    (line,) = caplog.messages
+    assert re.fullmatch(r"multicut, kernighan_lin: 2 neurons, energy -\d+\.\d{3}, 0\.\d s", line)
+    caplog.clear()
+    caplog.set_level("DEBUG", logger="pipeline.multicut.stage")
+    run([0.1, 0.45, 0.1], 0.99, EVEN)
+    assert any(m.startswith("lifted multicut, kernighan_lin: 2 neurons") for m in caplog.messages)
+    assert any("multicut, kernighan_lin: greedy additive: energy" in m for m in caplog.messages)
+
+
+def test_levels_of_the_hierarchical_solver_are_logged_with_their_bounds(caplog):
+    caplog.set_level("INFO", logger="pipeline.multicut.stage")
+    config = MulticutConfig(solver="hierarchical", block_shape=(1, 2, 4)).resolved(VOLUME)
+    found = partition(*chain_tables(), config, VOLUME)
+    log("multicut", found.multicut)
+    level = found.multicut.levels[0]
+    assert caplog.messages[0].startswith("multicut: level 1: 40 nodes, 39 edges, 0 lifted edges")
+    assert f"energy {level.energy:.3f}" in caplog.messages[0]
+    assert f"by {level.improvement_bound:.3f} at most" in caplog.messages[0]
+
+
+def test_the_starts_of_a_lifted_multicut_share_the_time_limit(monkeypatch):
+    left = []
+
+    def slow(name, problem, start, limits, config):
+        left.append(limits.seconds)
+        energy = problem.energy(problem.graph.singletons())
+        return Solution(problem.graph.singletons(), energy, (Step("slow", 2.0, energy),))
+
+    monkeypatch.setattr("pipeline.multicut.stage.solve", slow)
+    partition(*chain_tables(), MulticutConfig(time_limit_seconds=3).resolved(VOLUME))
+    assert left == [3, 3, 1]  # plain; lifted from nothing; lifted from the plain one
+    left.clear()
+    partition(*chain_tables(), MulticutConfig(time_limit_seconds=1).resolved(VOLUME))
+    assert left == [1, 1, 0]

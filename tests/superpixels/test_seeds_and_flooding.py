@@ -14,6 +14,7 @@ from pipeline.grid import block_at
 from pipeline.superpixels import STAGE
 from pipeline.superpixels.distance import LEVELS_PER_VOXEL, distance_levels, squared_distances
 from pipeline.superpixels.flooding import HIGHEST, absorb_small, flood, heights
+from pipeline.superpixels.framed import framed
 from pipeline.superpixels.geometry import Geometry, SuperpixelsConfig
 from pipeline.superpixels.seeds import NO_SEED, Seeds, find_seeds, suppress_weaker
 from pipeline.superpixels.stage import exact_box
@@ -300,3 +301,11 @@ def test_levels_in_the_exact_box_of_a_block_are_those_of_the_whole():
 def test_nothing_is_trimmed_at_the_border_of_the_volume():
     block = block_at((0, 0, 2), (5, 50, 90), (5, 50, 30), Halo.symmetric(0, 20, 20))
     assert exact_box(block, (3, 9, 9)) == Box((0, 0, 49), (5, 50, 90))
+
+
+def test_an_array_whose_voxels_do_not_fit_into_int32_is_refused_before_it_is_copied():
+    huge = np.broadcast_to(np.uint8(0), (1 << 15, 1 << 16))
+    with pytest.raises(AssertionError, match="2147483648 voxels are too many for one block"):
+        framed(huge, 0)
+    with pytest.raises(AssertionError, match="too many"):
+        framed(huge[:-1], 0)  # the frame counts

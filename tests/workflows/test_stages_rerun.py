@@ -213,3 +213,16 @@ def test_a_tile_that_does_not_divide_the_blocks_is_refused(
     config = settings(models.network, models.forests, tile=(1, 12, 12))
     with pytest.raises(ConfigError, match=r"boundaries\.tile = \[1, 12, 12\] does not divide"):
         prepared(config, output=output)
+
+
+def test_a_forest_fitted_on_some_of_the_features_runs_and_sees_only_those(
+    prepared: Prepared, models: Any, finished: Path, tmp_path: Path
+) -> None:
+    more = {"sigmas_voxels": [1.0, 1.5]}
+    run = prepared(settings(models.network, models.forests, features=more))
+    reconstruct(run, until="edges")
+    wide, narrow = contents(run.output.path), contents(finished)
+    column = next(name for name in narrow if name.endswith("edges/features"))
+    assert wide[column].shape[1] > narrow[column].shape[1]
+    column = next(name for name in narrow if name.endswith("edges/p_cut"))
+    np.testing.assert_array_equal(wide[column], narrow[column])
