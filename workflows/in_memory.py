@@ -47,8 +47,9 @@ def reconstruct_array(
     Returns
     -------
     results
-        Arrays (``foreground``, ``boundaries``, ``superpixels``, ``neurons``) and tables (``nodes``,
-        ``edges``, ``lifted``, ``intensity``) by name, and ``attributes`` of the columns.
+        Arrays (``foreground``, ``boundaries``, ``superpixels``, ``neurons``) and tables
+        (``intensity``, ``nodes``, ``edges``, ``overlaps``, ``lifted``) by name, and
+        ``attributes`` of the columns.
     """
     z, y, x = raw.shape
     volume = VolumeInfo((z, y, x), voxel_size_nm, raw.dtype.name)

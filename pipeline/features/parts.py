@@ -24,7 +24,7 @@ from pipeline.features.samples import Samples, edge_samples, node_samples, sampl
 from pipeline.features.statistics import Statistics
 from pipeline.normalisation import normalise
 
-ROWS_AT_ONCE = 1 << 12
+ROWS_AT_ONCE = 1 << 14
 """Rows that the merge holds statistics of at the same time."""
 
 

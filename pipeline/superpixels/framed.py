@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-
 LARGEST = np.iinfo(np.int32).max
 """Queues and lists of voxels hold their numbers as int32."""
 

@@ -22,7 +22,7 @@ def test_the_halo_counts_as_much_as_the_block_itself() -> None:
     volume, tile = info((500, 500, 500), CUBES_NM), (64, 64, 64)
     needed = BASE_BYTES + 40 * 198**3
     assert choose_block_shape(volume, tile, WIDE, needed) == tile
-    with pytest.raises(ResourceError, match="need about 0.8 GiB"):
+    with pytest.raises(ResourceError, match=r"need about 0\.8 GiB"):
         choose_block_shape(volume, tile, WIDE, needed - 1)
     assert choose_block_shape(volume, tile, NONE, BASE_BYTES + 40 * 64**3) == tile
 
@@ -44,5 +44,5 @@ def test_blocks_of_sections_are_halved_until_they_fit() -> None:
     needed = BASE_BYTES + 40 * (8 + 1) * 535**2
     assert choose_block_shape(volume, tile, FLAT, needed) == (8, 512, 512)
     assert choose_block_shape(volume, tile, FLAT, needed - 1) == (4, 512, 512)
-    with pytest.raises(ResourceError, match="smaller --set boundaries.tile"):
+    with pytest.raises(ResourceError, match=r"smaller --set boundaries\.tile"):
         choose_block_shape(volume, tile, FLAT, BASE_BYTES)

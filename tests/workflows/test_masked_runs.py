@@ -79,7 +79,7 @@ def test_blocks_under_a_mask_equal_the_whole_and_leave_the_background_empty(
     for name in ("superpixels/0", "neurons/0"):
         np.testing.assert_array_equal(found[name] == 0, background, err_msg=name)
     assert found["boundaries/0"][background].any(), "the boundary map does not need the mask"
-    assert len(np.unique(found["neurons/0"])) > 3
+    assert len(np.unique(found["superpixels/0"])) > 20
 
 
 @pytest.mark.parametrize("left", [0, 1], ids=["nothing", "one superpixel"])
