@@ -286,7 +286,7 @@ def load_part(path: Path, key: str) -> Part | None:
             if header["fingerprint"] != key:
                 return None
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
     tables: dict[str, Any] = {"attributes": header["attributes"]}
     for name, values in arrays.items():
