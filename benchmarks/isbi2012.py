@@ -59,7 +59,7 @@ def runtime(
         capture_output=True,
         text=True,
     )
-    stages = {row["stage"]: row["record"] for row in json.loads(status.stdout)}
+    stages = {row["stage"]: row for row in json.loads(status.stdout)["stages"]}
     return {"seconds": seconds, "peak_bytes": peak.bytes, "stages": stages}
 
 

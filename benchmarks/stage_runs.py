@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.contract import Resources, Stage, StageConfig, VolumeInfo
-from pipeline.grid import whole
+from workflows import in_memory
 
 
 def run_stage(
@@ -40,13 +40,7 @@ def run_stage(
     section = (config or stage.config()).resolved(volume)
     resources = Resources(volume, {}, threads)
     attributes = known.get("attributes", {})
-    read = {name: known[name] for name in stage.reads if name in known}
-    outputs = stage.compute(
-        whole(volume.shape), {**read, "attributes": attributes}, section, resources
-    )
-    if stage.merge:
-        tables = {name: table for name, table in read.items() if isinstance(table, dict)}
-        outputs = dict(stage.merge([outputs], tables, section, resources))
+    outputs = in_memory.run_stage(stage, known, section, resources)
     after = dict(known)
     for name, written in outputs.items():
         after[name] = {**after.get(name, {}), **written} if isinstance(written, dict) else written

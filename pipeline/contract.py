@@ -6,7 +6,9 @@ tables only; paths, zarr and dask belong to ``store`` and ``workflows``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -17,6 +19,11 @@ from pydantic import BaseModel, ConfigDict
 Triple = tuple[int, int, int]
 Table = dict[str, NDArray[Any]]
 """Columns of one table: name -> array; all columns have the same number of rows."""
+ROWS = int(os.environ.get("NEURON_PIPELINE_ROWS", 1 << 16))
+"""Rows of a table that one task writes; a file of a column holds a divisor of them. It changes
+no result; tests set the variable, so that small tables make many tasks."""
+KEY = "key"
+"""Column of a kept table by which later steps find rows: uint64, ascending."""
 
 
 @dataclass(frozen=True)
@@ -166,10 +173,14 @@ class TableSpec:
         Table, e.g. ``edges``.
     columns
         Column name -> numpy dtype name.
+    widths
+        Column name -> numbers in a row, of columns with several; that of a column with
+        names in the stage's ``attributes`` is the number of names.
     """
 
     name: str
     columns: Mapping[str, str]
+    widths: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -191,9 +202,87 @@ class Resources:
     threads: int = 1
 
 
-Inputs = Mapping[str, Any]
-"""Array name -> array covering ``block.read``; table name -> Table (whole);
-``attributes`` -> {"table/column": attributes}, e.g. the names of feature columns."""
+class Rows(Mapping[str, NDArray[Any]], ABC):
+    """A table that is read column by column: ``rows["uv"]`` is whole, ``read`` a range."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Number of rows."""
+
+    @abstractmethod
+    def read(self, column: str, begin: int, end: int) -> NDArray[Any]:
+        """Rows ``begin .. end - 1`` of a column, clipped to those there are."""
+
+    def heads(self, column: str) -> NDArray[Any]:
+        """First row of every ``ROWS`` rows: where a sorted column is to be searched."""
+        begins = range(0, self.count, ROWS)
+        first = [self.read(column, begin, begin + 1) for begin in begins]
+        return np.concatenate(first) if first else self.read(column, 0, 0)
+
+    def __getitem__(self, column: str) -> NDArray[Any]:
+        if column not in set(self):
+            raise KeyError(column)
+        return self.read(column, 0, self.count)
+
+
+class Parts(Sequence[Mapping[str, Rows]], ABC):
+    """What the tasks of an earlier pass or step of the same stage kept, in their order."""
+
+    @abstractmethod
+    def counts(self, table: str) -> NDArray[np.int64]:
+        """(t,) rows that each task kept."""
+
+    @abstractmethod
+    def keys(self, table: str) -> NDArray[np.uint64]:
+        """(t, 2) lowest and highest key of each task; lowest above highest where it kept none."""
+
+    def between(self, table: str, low: int, high: int) -> Iterator[tuple[Rows, int, int]]:
+        """Where rows with ``low <= key < high`` lie.
+
+        Yields
+        ------
+        rows, begin, end
+            Tables in the order of the tasks; of each the rows ``begin .. end - 1``, never none.
+        """
+        keys = self.keys(table)
+        if high <= low:
+            return
+        first, last = np.uint64(low), np.uint64(high - 1)
+        for task in np.flatnonzero((keys[:, 0] <= last) & (keys[:, 1] >= first)):
+            rows = self[int(task)][table]
+            begin, end = _first_at_least(rows, low), _first_at_least(rows, high)
+            if begin < end:
+                yield rows, begin, end
+
+
+def _first_at_least(rows: Rows, key: int) -> int:
+    """First row whose key is at least ``key``; few rows are read."""
+    begin, end = 0, rows.count
+    while begin < end:
+        middle = (begin + end) // 2
+        if int(rows.read(KEY, middle, middle + 1)[0]) < key:
+            begin = middle + 1
+        else:
+            end = middle
+    return begin
+
+
+class Inputs(Mapping[str, Any], ABC):
+    """What one task may read, fetched when it is asked for.
+
+    An array's name gives it over ``block.read`` (in the pass over blocks only), a table's its
+    ``Rows``; ``attributes`` gives {"table/column": attributes}, e.g. names of features.
+    """
+
+    @abstractmethod
+    def parts(self, step: str) -> Parts:
+        """What an earlier step of this stage kept; ``blocks`` is the pass over blocks."""
+
+
+BLOCKS = "blocks"
+"""Name of the pass over blocks among the steps of a stage."""
+
 Outputs = dict[str, Any]
 """Array name -> array covering ``block.write``; table name -> Table."""
 
@@ -204,8 +293,48 @@ def no_halo(config: Any, resources: Resources) -> Halo:
 
 
 @dataclass(frozen=True)
+class Step:
+    """Independent tasks over tables; they begin when the step before is done.
+
+    A task keeps tables for later steps of its stage, or writes rows of final tables.
+
+    Parameters
+    ----------
+    name
+        Unique within the stage.
+    compute
+        ``(task, inputs, config, resources) -> {table: Table}``; pure, and the same whatever
+        order tasks run in. It reads ranges, so that its memory does not grow with the volume.
+    tasks
+        Of a step that keeps: ``(inputs, config, resources) -> number of tasks``, known from
+        little, for it runs where the run is started.
+    rows
+        Of a step that writes, in place of ``tasks``: number of rows of its tables. Task i
+        writes rows ``i * ROWS .. (i + 1) * ROWS - 1``; no rows are one task.
+    writes
+        Final tables, or columns of them.
+    memory
+        ``(inputs, config, resources) -> bytes`` that the largest task needs, about, beside
+        the libraries; where it is not given, 256 MiB.
+    """
+
+    name: str
+    compute: Callable[[int, Inputs, Any, Resources], Outputs]
+    tasks: Callable[[Inputs, Any, Resources], int] | None = None
+    rows: Callable[[Inputs, Any, Resources], int] | None = None
+    writes: tuple[TableSpec, ...] = ()
+    memory: Callable[[Inputs, Any, Resources], int] | None = None
+
+    def __post_init__(self) -> None:
+        if (self.tasks is None) == (self.rows is None) or (self.rows is None) == bool(self.writes):
+            raise AssertionError(f"step {self.name} keeps (tasks) or writes (rows, writes)")
+
+
+@dataclass(frozen=True)
 class Stage:
     """One step of the pipeline.
+
+    ``before`` (steps), then the pass over blocks (``compute``), then ``after`` (steps).
 
     Parameters
     ----------
@@ -217,18 +346,15 @@ class Stage:
         Model of its parameters.
     reads
         Names of arrays and tables; order does not matter.
-    writes
-        What it produces.
+    arrays
+        Volumes that the pass over blocks writes.
     compute
-        ``(block, inputs, config, resources) -> outputs``; pure.
+        ``(block, inputs, config, resources) -> outputs``, arrays to write and tables to keep
+        for the steps after it; pure. ``None``: no pass over blocks.
     halo
         ``(config, resources) -> Halo``.
-    merge
-        Table stages: associative union of the outputs of blocks,
-        ``(parts, tables, config, resources) -> outputs``, where ``tables`` are the whole
-        tables among ``reads``. ``None``: the outputs of ``compute`` are final.
-    scope
-        ``blocks``: one call a block. ``volume``: one call with whole tables, no arrays.
+    before, after
+        Steps over tables.
     opens
         ``(config, device) -> models`` for ``Resources``; called once a worker.
     files
@@ -236,30 +362,38 @@ class Stage:
     attributes
         ``(config, resources) -> {"table/column": JSON attributes}``, e.g. feature names and
         units; readers of the table find them in ``inputs["attributes"]``.
+    on_device
+        Whether it runs a network, so that workers with a GPU should have it.
     """
 
     name: str
     version: int
     config: type[StageConfig]
     reads: tuple[str, ...]
-    writes: tuple[ArraySpec | TableSpec, ...]
-    compute: Callable[[Block, Inputs, Any, Resources], Outputs]
+    arrays: tuple[ArraySpec, ...] = ()
+    compute: Callable[[Block, Inputs, Any, Resources], Outputs] | None = None
     halo: Callable[[Any, Resources], Halo] = no_halo
-    merge: Callable[[Sequence[Outputs], Mapping[str, Table], Any, Resources], Outputs] | None = None
-    scope: Literal["blocks", "volume"] = "blocks"
+    before: tuple[Step, ...] = ()
+    after: tuple[Step, ...] = ()
     opens: Callable[[Any, str], Mapping[str, Any]] | None = None
     files: Callable[[Any], Sequence[str]] | None = None
     attributes: Callable[[Any, Resources], Mapping[str, Mapping[str, Any]]] | None = None
+    on_device: bool = False
 
     @property
-    def arrays(self) -> tuple[ArraySpec, ...]:
-        """The volumes among ``writes``."""
-        return tuple(w for w in self.writes if isinstance(w, ArraySpec))
+    def steps(self) -> tuple[Step, ...]:
+        """Before and after the blocks, in order."""
+        return (*self.before, *self.after)
 
     @property
     def tables(self) -> tuple[TableSpec, ...]:
-        """The tables among ``writes``."""
-        return tuple(w for w in self.writes if isinstance(w, TableSpec))
+        """What its steps write."""
+        return tuple(spec for step in self.steps for spec in step.writes)
+
+    @property
+    def writes(self) -> tuple[ArraySpec | TableSpec, ...]:
+        """All that it leaves for later stages."""
+        return (*self.arrays, *self.tables)
 
 
 UINT8_MAX = int(np.iinfo(np.uint8).max)

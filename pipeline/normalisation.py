@@ -1,12 +1,16 @@
 """Grey values to the range 0..1 by percentiles of the whole volume.
 
 Normalisation is global: a block-wise one leaves seams. The percentiles come from one pass
-of histograms (exact, mergeable) over the volume; see ``STAGE``.
+of histograms (exact, mergeable) over the volume.
+
+1. Every block keeps the bins of its histogram that are not empty.
+2. ``sums``: histograms of ``GROUP`` blocks each are added.
+3. ``percentiles``: these sums are added, and make the table of one row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,19 +18,23 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.contract import (
+    BLOCKS,
     Block,
     Inputs,
     Outputs,
     Resources,
+    Rows,
     Stage,
     StageConfig,
-    Table,
+    Step,
     TableSpec,
     Triple,
 )
 from pipeline.errors import InputError
 
 BINS = 1 << 16
+GROUP = 1024
+"""Histograms that one task adds."""
 
 
 class IntensityConfig(StageConfig):
@@ -40,7 +48,7 @@ class IntensityConfig(StageConfig):
     )
 
 
-def normalise(raw: NDArray[Any], intensity: Table) -> NDArray[np.float32]:
+def normalise(raw: NDArray[Any], intensity: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
     """Grey values as 0..1, clipped at the volume's percentiles.
 
     Parameters
@@ -169,20 +177,25 @@ def histogram(raw: NDArray[Any], begin: Triple) -> NDArray[np.uint64]:
 
 def compute(block: Block, inputs: Inputs, config: IntensityConfig, resources: Resources) -> Outputs:
     """Histogram of one block."""
-    counts = histogram(inputs["raw"][block.inner], block.write.begin)
-    return {"intensity": {"counts": counts[None]}}
+    return _sparse(histogram(inputs["raw"][block.inner], block.write.begin))
 
 
-def merge(
-    parts: Sequence[Outputs],
-    tables: Mapping[str, Table],
-    config: IntensityConfig,
-    resources: Resources,
+def _sums(task: int, inputs: Inputs, config: IntensityConfig, resources: Resources) -> Outputs:
+    """Histogram of the blocks of one group."""
+    parts = inputs.parts(BLOCKS)
+    group = range(task * GROUP, min((task + 1) * GROUP, len(parts)))
+    return _sparse(_added(parts[index]["histogram"] for index in group))
+
+
+def _groups(inputs: Inputs, config: IntensityConfig, resources: Resources) -> int:
+    return -(-len(inputs.parts(BLOCKS)) // GROUP)
+
+
+def _percentiles(
+    task: int, inputs: Inputs, config: IntensityConfig, resources: Resources
 ) -> Outputs:
-    """Percentiles of the sum of the histograms; an empty or constant volume is an error."""
-    counts = np.zeros(BINS, np.uint64)
-    for part in parts:
-        counts += part["intensity"]["counts"][0]
+    """Percentiles of the whole volume; an empty or constant one is an error."""
+    counts = _added(part["histogram"] for part in inputs.parts("sums"))
     low, high = percentiles_of_counts(counts, resources.volume.dtype, config)
     return {
         "intensity": {
@@ -193,12 +206,41 @@ def merge(
     }
 
 
+def _one_row(inputs: Inputs, config: IntensityConfig, resources: Resources) -> int:
+    return 1
+
+
+def _sparse(counts: NDArray[np.uint64]) -> Outputs:
+    used = np.flatnonzero(counts)
+    return {"histogram": {"bin": used.astype(np.uint16), "count": counts[used]}}
+
+
+def _added(histograms: Iterable[Rows]) -> NDArray[np.uint64]:
+    counts = np.zeros(BINS, np.uint64)
+    for histogram in histograms:
+        counts[histogram["bin"]] += histogram["count"]
+    return counts
+
+
 STAGE = Stage(
     name="intensity",
     version=1,
     config=IntensityConfig,
     reads=("raw",),
-    writes=(TableSpec("intensity", {"low": "float64", "high": "float64", "counts": "uint64"}),),
     compute=compute,
-    merge=merge,
+    after=(
+        Step("sums", _sums, tasks=_groups),
+        Step(
+            "percentiles",
+            _percentiles,
+            rows=_one_row,
+            writes=(
+                TableSpec(
+                    "intensity",
+                    {"low": "float64", "high": "float64", "counts": "uint64"},
+                    {"counts": BINS},
+                ),
+            ),
+        ),
+    ),
 )

@@ -145,14 +145,14 @@ def save_forests(folder: Path, network: Path, tissue: Tissue) -> tuple[Path, Pat
 
 
 def contents(path: Path) -> dict[str, NDArray[Any]]:
-    """Every array and every column of an output store."""
+    """Every array and every column of an output store, but for the list of background blocks."""
     store = Output.open(path)
     found: dict[str, NDArray[Any]] = {}
     for spec in (a for s in STAGES for a in s.arrays):
         place = path if spec.kind == "image" else path / "labels" / spec.name
         for level in sorted(p.name for p in place.iterdir() if p.name.isdecimal()):
             found[f"{spec.name}/{level}"] = np.asarray(zarr.open_array(place / level, mode="r"))
-    for table in sorted({t.name for s in STAGES for t in s.tables}):
+    for table in sorted({t.name for s in STAGES for t in s.tables} - {"background"}):
         columns: Table = store.read_table(table)
         found |= {f"{table}/{name}": values for name, values in columns.items()}
     return found

@@ -25,8 +25,13 @@ STAGE_FOLDERS = (
     "labels",
 )
 FREE_TO_STAGES = {
+    "cells",
     "compiled",
     "contract",
+    "held",
+    "neighbourhoods",
+    "subgraphs",
+    "tables",
     "grid",
     "errors",
     "normalisation",
@@ -118,8 +123,8 @@ def test_only_the_store_knows_zarr() -> None:
 
 def test_only_two_workflows_know_dask() -> None:
     users = importers_of("dask", "distributed", "dask_jobqueue")
-    assert "workflows/blockwise.py" in users
-    assert within(users, "workflows/blockwise.py", "workflows/cluster.py") == set()
+    assert "workflows/executor.py" in users
+    assert within(users, "workflows/executor.py", "workflows/cluster.py") == set()
 
 
 def test_only_the_backend_knows_bioimage_cpp() -> None:

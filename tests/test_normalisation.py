@@ -11,9 +11,20 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pipeline.contract import Resources, Table, Triple, VolumeInfo
+from pipeline import normalisation
+from pipeline.contract import (
+    BLOCKS,
+    Block,
+    Halo,
+    Outputs,
+    Resources,
+    Table,
+    Triple,
+    VolumeInfo,
+)
 from pipeline.errors import InputError
-from pipeline.grid import blocks, whole
+from pipeline.grid import blocks
+from pipeline.held import HeldInputs
 from pipeline.normalisation import (
     BINS,
     STAGE,
@@ -37,16 +48,32 @@ def volume_of(dtype: str, seed: int = 0) -> NDArray[Any]:
     return (rng.beta(2, 5, SHAPE) * top).astype(dtype)
 
 
+def resources_of(raw: NDArray[Any]) -> Resources:
+    z, y, x = raw.shape
+    return Resources(VolumeInfo((z, y, x), (1, 1, 1), raw.dtype.name))
+
+
+def histogram_of(block: Block, raw: NDArray[Any]) -> Outputs:
+    assert STAGE.compute is not None
+    inputs = HeldInputs({"raw": raw[block.read.slices]})
+    return STAGE.compute(block, inputs, CONFIG, resources_of(raw))
+
+
+def percentiles_of(parts: list[Outputs], config: IntensityConfig, resources: Resources) -> Table:
+    """Both steps after the blocks."""
+    sums, percentiles = STAGE.steps
+    assert sums.tasks is not None
+    inputs = HeldInputs({}, {BLOCKS: parts})
+    tasks = range(sums.tasks(inputs, config, resources))
+    kept = {sums.name: [sums.compute(task, inputs, config, resources) for task in tasks]}
+    table: Table = percentiles.compute(0, HeldInputs({}, kept), config, resources)["intensity"]
+    return table
+
+
 def by_blocks(raw: NDArray[Any], block_shape: Triple, config: IntensityConfig) -> Table:
     z, y, x = raw.shape
-    resources = Resources(VolumeInfo((z, y, x), (1, 1, 1), raw.dtype.name))
-    parts = [
-        STAGE.compute(block, {"raw": raw[block.read.slices]}, config, resources)
-        for block in blocks((z, y, x), block_shape)
-    ]
-    assert STAGE.merge is not None
-    table: Table = STAGE.merge(parts, {}, config, resources)["intensity"]
-    return table
+    parts = [histogram_of(block, raw) for block in blocks((z, y, x), block_shape)]
+    return percentiles_of(parts, config, resources_of(raw))
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -188,16 +215,42 @@ def test_a_range_beyond_float32_is_an_error() -> None:
         percentiles(raw, CONFIG)
 
 
-def test_blocks_see_their_own_voxels_alone() -> None:
+def test_blocks_see_their_own_voxels_alone_and_keep_what_is_not_empty() -> None:
     raw = volume_of("uint8")
-    block = next(blocks(SHAPE, (2, 4, 4)))
-    info = Resources(VolumeInfo(SHAPE, (1, 1, 1), "uint8"))
-    part = STAGE.compute(block, {"raw": raw[block.read.slices]}, CONFIG, info)
-    assert part["intensity"]["counts"].sum() == block.write.size
-    all_of_it = STAGE.compute(whole(SHAPE), {"raw": raw}, CONFIG, info)
-    assert_array_equal(
-        all_of_it["intensity"]["counts"][0][:256], np.bincount(raw.ravel(), minlength=256)
-    )
+    block = next(blocks(SHAPE, (2, 4, 4), Halo.symmetric(1, 1, 1)))
+    kept = histogram_of(block, raw)["histogram"]
+    grey, voxels = np.unique(raw[block.write.slices], return_counts=True)
+    assert_array_equal(kept["bin"], grey)
+    assert_array_equal(kept["count"], voxels)
+    assert kept["bin"].dtype == np.uint16
+
+
+@pytest.mark.parametrize("group", [1, 3, 5, 1024])
+def test_histograms_are_added_in_groups_of_any_size(
+    monkeypatch: pytest.MonkeyPatch, group: int
+) -> None:
+    raw = volume_of("uint16")
+    expected = by_blocks(raw, (2, 4, 4), CONFIG)
+    monkeypatch.setattr(normalisation, "GROUP", group)
+    found = by_blocks(raw, (2, 4, 4), CONFIG)
+    assert_array_equal(expected["counts"][0], np.bincount(raw.ravel(), minlength=BINS))
+    for column, values in expected.items():
+        assert_array_equal(found[column], values)
+
+
+def test_the_highest_grey_value_is_counted() -> None:
+    raw = np.array([[[0, 65535, 65535]]], np.uint16)
+    table = by_blocks(raw, (1, 1, 2), ALL)
+    assert (table["low"].tolist(), table["high"].tolist()) == ([0], [65535])
+    assert table["counts"][0, [0, 65535]].tolist() == [1, 2]
+
+
+def test_the_table_has_one_row_of_the_widths_that_are_declared() -> None:
+    (spec,) = STAGE.tables
+    table = by_blocks(volume_of("uint8"), SHAPE, CONFIG)
+    for column, dtype in spec.columns.items():
+        width = (spec.widths[column],) if column in spec.widths else ()
+        assert (table[column].dtype, table[column].shape) == (np.dtype(dtype), (1, *width))
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,9 @@ from pipeline.forests.calibration import (
     with_calibration,
 )
 from pipeline.lifted.problem import LiftedProblem, compute_lifted_problem
-from workflows.blockwise import available_cores
 from workflows.edge_parts import Part, feature_names, targets_of
 from workflows.edge_training import EdgeTraining, ForestConfig
+from workflows.machine import available_cores
 
 PLACES = 5
 CLIP = 1e-3

@@ -30,11 +30,11 @@ from pipeline.edges.targets import (
 )
 from pipeline.errors import ConfigError
 from pipeline.registry import STAGES
-from workflows.blockwise import available_cores
 from workflows.edge_training import EdgeTraining
+from workflows.fingerprints import file_hash
 from workflows.in_memory import reconstruct_array
+from workflows.machine import available_cores
 from workflows.progress import progress_bar
-from workflows.provenance import file_hash
 from workflows.training_data import AnnotatedVolume, read_pair
 
 LAST = "features"

@@ -1,12 +1,23 @@
-"""Peak memory of a process tree, sampled while something runs."""
+"""Memory of the machine, and of a process tree while something runs."""
 
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import psutil
 
 SECONDS = 0.5
+CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def machine_bytes() -> int:
+    """Memory of this machine, or of the container or job that this process is in."""
+    total = int(psutil.virtual_memory().total)
+    try:
+        return min(total, int(CONTAINER_LIMIT.read_text()))
+    except (OSError, ValueError):  # no such limit: there is no file, or it says "max"
+        return total
 
 
 def tree_bytes() -> int:

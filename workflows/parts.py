@@ -1,87 +1,140 @@
-"""Outputs of single blocks of table stages, kept on disk until they are merged."""
+"""What tasks keep for later steps of their stage: one file a task, and its summary."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, overload
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import Outputs
+from pipeline.contract import Outputs, Parts, Rows
 from pipeline.errors import BlockError
+from pipeline.held import key_range
+from workflows.part_files import PartFile, write_part
+
+Kept = dict[str, tuple[int, int, int]]
+"""Table -> rows, lowest key, highest key (1, 0 where there is none) that one task kept."""
+OPEN_FILES = 128
+"""Of one step, at a time."""
 
 
-def part_path(parts: Path, block: str) -> Path:
-    """File of one block's tables."""
-    return parts / f"{block}.npz"
+def part_path(parts: Path, task: str) -> Path:
+    """File of one task's tables."""
+    return parts / f"{task}.safetensors"
 
 
-def save_part(path: Path, outputs: Outputs) -> None:
-    """The tables of one block, ``table/column`` -> array, atomically."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.partial")
-    columns = {f"{t}/{c}": a for t, table in outputs.items() for c, a in table.items()}
-    with temporary.open("wb") as file:
-        np.savez(file, **columns)
-    os.replace(temporary, path)
+def save_part(path: Path, outputs: Outputs) -> Kept:
+    """Write the tables of one task; the file is whole or not there.
+
+    Returns
+    -------
+    kept
+        Their summary, for the done mark of the task.
+    """
+    kept: Kept = {}
+    for name, table in outputs.items():
+        lengths = {column: len(values) for column, values in table.items()}
+        if len(set(lengths.values())) != 1:
+            raise AssertionError(f"columns of kept table {name} differ in rows: {lengths}")
+        kept[name] = (next(iter(lengths.values())), *key_range(table))
+    write_part(path, {f"{t}/{c}": a for t, table in outputs.items() for c, a in table.items()})
+    return kept
 
 
-class Parts(Sequence[Outputs]):
-    """What ``save_part`` wrote; a column is read when it is asked for, to save memory."""
+def is_whole(path: Path) -> bool:
+    """Whether the file of a task is there, and as long as its header says."""
+    try:
+        PartFile(path)
+    except BlockError:
+        return False
+    return True
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = paths
+
+class StoredParts(Parts):
+    """What the tasks of a step kept, on disk; rows are read when they are asked for.
+
+    Parameters
+    ----------
+    paths
+        Of the files, in the order of the tasks.
+    summaries
+        Of each what ``save_part`` gave.
+    """
+
+    def __init__(self, paths: Sequence[Path], summaries: Sequence[Kept]) -> None:
+        if len(paths) != len(summaries):
+            raise AssertionError(f"{len(paths)} files and {len(summaries)} summaries")
+        self._paths, self._summaries = tuple(paths), tuple(summaries)
+        self._open = lru_cache(OPEN_FILES)(PartFile)
+        self._columns: dict[str, NDArray[Any]] = {}
+
+    def counts(self, table: str) -> NDArray[np.int64]:
+        """(t,) rows that each task kept; no file is touched."""
+        return np.array([kept[table][0] for kept in self._summaries], np.int64)
+
+    def keys(self, table: str) -> NDArray[np.uint64]:
+        """(t, 2) lowest and highest key of each task; no file is touched."""
+        if table not in self._columns:
+            keys = np.array([kept[table][1:] for kept in self._summaries], np.uint64)
+            self._columns[table] = keys.reshape(-1, 2)
+        return self._columns[table]
+
+    @overload
+    def __getitem__(self, index: int) -> Mapping[str, Rows]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> StoredParts: ...
+
+    def __getitem__(self, index: int | slice) -> Mapping[str, Rows] | StoredParts:
+        if isinstance(index, slice):
+            return StoredParts(self._paths[index], self._summaries[index])
+        return _tables(self._open(self._paths[index]))
 
     def __len__(self) -> int:
-        return len(self.paths)
-
-    @overload
-    def __getitem__(self, index: int) -> Outputs: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Parts: ...
-
-    def __getitem__(self, index: int | slice) -> Outputs | Parts:
-        if isinstance(index, slice):
-            return Parts(self.paths[index])
-        path = self.paths[index]
-        columns: dict[str, list[str]] = {}
-        with _part_file(path) as part:
-            for key in part.files:
-                table, _, column = key.partition("/")
-                columns.setdefault(table, []).append(column)
-        return {table: _Columns(path, table, tuple(c)) for table, c in columns.items()}
+        return len(self._paths)
 
 
-class _Columns(Mapping[str, NDArray[Any]]):
-    def __init__(self, path: Path, table: str, names: tuple[str, ...]) -> None:
-        self.path, self.table, self.names = path, table, names
+class PartRows(Rows):
+    """One table of one task.
 
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self.names:
-            raise KeyError(name)
-        with _part_file(self.path) as part:
-            column: NDArray[Any] = part[f"{self.table}/{name}"]
-        return column
+    Parameters
+    ----------
+    file
+        That holds it.
+    table
+        Its name.
+    columns
+        Their names.
+    """
+
+    def __init__(self, file: PartFile, table: str, columns: Sequence[str]) -> None:
+        self._file, self._table, self._columns = file, table, tuple(columns)
+
+    @property
+    def count(self) -> int:
+        """Number of rows."""
+        return self._file.columns[f"{self._table}/{self._columns[0]}"].shape[0]
+
+    def read(self, column: str, begin: int, end: int) -> NDArray[Any]:
+        """Rows ``begin .. end - 1`` of a column, clipped to those there are."""
+        if column not in self._columns:
+            raise KeyError(column)
+        begin, end = max(begin, 0), min(end, self.count)
+        return self._file.read(f"{self._table}/{column}", begin, max(begin, end))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.names)
+        return iter(self._columns)
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self._columns)
 
 
-@contextmanager
-def _part_file(path: Path) -> Iterator[Any]:
-    try:
-        with np.load(path, allow_pickle=False) as part:
-            yield part
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise BlockError(
-            f"{path}: damaged or missing ({error}); remove it and run again"
-        ) from error
+def _tables(file: PartFile) -> dict[str, Rows]:
+    columns: dict[str, list[str]] = {}
+    for name in file.columns:
+        table, _, column = name.partition("/")
+        columns.setdefault(table, []).append(column)
+    return {table: PartRows(file, table, names) for table, names in columns.items()}

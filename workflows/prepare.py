@@ -16,10 +16,11 @@ from pipeline.contract import Box, Halo, Resources, Stage, StageConfig, Triple
 from pipeline.errors import ModelError, OutputError
 from pipeline.forests import Forest
 from pipeline.registry import GIVEN_VOLUMES, STAGES, inputs_of
-from pipeline.store import MaskVolume, Output, Volume, check_apart, is_output
+from pipeline.store import MaskVolume, Output, Volume, check_apart, is_output, make_room
 from workflows.blocks import check_tile, choose_block_shape
-from workflows.blockwise import Job, Source
-from workflows.provenance import Ledger, fingerprint
+from workflows.provenance import Ledger, fingerprint_content, fingerprint_of
+from workflows.source import Source
+from workflows.tasks import Job
 
 NAMES_SHOWN = 4
 
@@ -56,8 +57,8 @@ class Run:
         """Records of the output."""
         return Ledger(self.output.path)
 
-    def job(self, stage: Stage, threads: int = 1) -> Job:
-        """What workers need for one stage."""
+    def job(self, stage: Stage, run: str) -> Job:
+        """What workers need for one stage; ``run`` differs from run to run."""
         return Job(
             stage=stage.name,
             config=self.config.model_dump_json(),
@@ -66,11 +67,11 @@ class Run:
             volume=self.volume.info,
             block_shape=self.output.block_shape,
             device=self.device,
-            threads=threads,
+            run=run,
         )
 
-    def fingerprints(self) -> dict[str, str]:
-        """Fingerprint of every stage as it would be run now."""
+    def fingerprint_contents(self) -> dict[str, dict[str, Any]]:
+        """What decides the result of every stage as it would be run now."""
         known = {"raw": self.volume.fingerprint()}
         if self.mask is not None:
             known["mask"] = self.mask.fingerprint()
@@ -78,14 +79,17 @@ class Run:
             "shape": list(self.volume.shape),
             "voxel_size_nm": list(self.volume.voxel_size_nm),
         }
+        contents = {}
         for stage in STAGES:
             section = self.config.section(stage.name)
             names = [s.name for s in inputs_of(stage)]
             names += [n for n in GIVEN_VOLUMES if n in stage.reads and n in known]
             inputs = {name: known[name] for name in names}
             files = stage.files(section) if stage.files else []
-            known[stage.name] = fingerprint(stage, section, files, inputs, geometry)
-        return known
+            content = fingerprint_content(stage, section, files, inputs, geometry)
+            contents[stage.name] = content
+            known[stage.name] = fingerprint_of(content)
+        return contents
 
 
 def prepare(
@@ -98,8 +102,11 @@ def prepare(
     block_shape: Triple | None = None,
     overwrite: bool = False,
     command: str = "",
+    write: bool = True,
 ) -> Run:
     """Check everything that can be checked before work starts, and open the output.
+
+    With ``write=False`` nothing is written: the output of the run may not exist yet.
 
     Raises
     ------
@@ -113,12 +120,17 @@ def prepare(
     device = choose_device(device)
     resolved = resolve(config, volume, device)
     halos = _check_models(resolved, volume, device)
-    tile: Triple = getattr(resolved.section("boundaries"), "tile")  # noqa: B009
-    shape = block_shape or choose_block_shape(volume.info, tile, halos, memory_bytes)
+    boundaries: Any = resolved.section("boundaries")
+    tile: Triple = boundaries.tile
+    shape = block_shape or choose_block_shape(
+        volume.info, tile, halos, memory_bytes, batch=boundaries.batch
+    )
     check_tile(tile, shape, volume.shape)
-    store = _open_output(output, volume, source, shape, overwrite)
+    store = _open_output(output, volume, source, shape, overwrite, write)
     check_tile(tile, store.block_shape, volume.shape)
     run = Run(volume, mask, source, resolved, store, device)
+    if not write:
+        return run
     with run.ledger.lock():
         store.set_attributes(
             {
@@ -218,10 +230,12 @@ def _check_features(forest: Forest, names: Sequence[str]) -> None:
 
 
 def _open_output(
-    path: Path, volume: Volume, source: Source, block_shape: Triple, overwrite: bool
+    path: Path, volume: Volume, source: Source, block_shape: Triple, overwrite: bool, write: bool
 ) -> Output:
     if source.mask is not None:
         check_apart(source.mask, path)
+    if not write and (overwrite or not is_output(path)):
+        return _foreseen_output(path, volume, source, block_shape)
     if is_output(path):
         with Ledger(path).lock() if overwrite else nullcontext():
             pass
@@ -241,6 +255,15 @@ def _open_output(
                 f"{list(volume.shape)}); give another --output, or --overwrite"
             )
     return store
+
+
+def _foreseen_output(path: Path, volume: Volume, source: Source, block_shape: Triple) -> Output:
+    """The store that a run would make, with the same errors, but not made."""
+    for one in (source.path, volume.source.node.path):
+        check_apart(one, path)
+    if not is_output(path):
+        make_room(path, overwrite=False)
+    return Output(path, volume.shape, volume.voxel_size_nm, volume.translation_nm, block_shape)
 
 
 def _identity(volume: Volume, source: Source) -> dict[str, Any]:

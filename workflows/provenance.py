@@ -1,174 +1,173 @@
-"""What was computed from what: fingerprints, stage records, done marks, and the lock.
+"""What was computed from what: records, done marks, failures, and the lock of one output.
 
-Everything lies in ``<output>/.pipeline``: ``<stage>.json`` (record), ``<stage>.done`` (one
-line a finished write block, appended after its data), ``<stage>.parts/`` (outputs of blocks
-of table stages until they are merged), ``lock``.
+Everything lies in ``<output>/.pipeline``::
+
+    <stage>.json                record
+    <stage>.marks/<step>        one line a finished task, appended after its data
+    <stage>.parts/<step>/       what tasks keep for later steps, until the stage is finished
+    <stage>.failed/<step>/      the traceback of every task that failed
+    lock
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pipeline.contract import Stage, StageConfig
+from pydantic import TypeAdapter, ValidationError
+
 from pipeline.errors import OutputError
+from workflows.fingerprints import differences, fingerprint_content, fingerprint_of
+from workflows.parts import Kept
+from workflows.records import Record, State, StepRecord
 
-State = Literal["missing", "unfinished", "done", "stale"]
+__all__ = [
+    "Ledger",
+    "Record",
+    "State",
+    "StepRecord",
+    "differences",
+    "fingerprint_content",
+    "fingerprint_of",
+]
 
-
-@dataclass(frozen=True)
-class Record:
-    """What is known of one stage of an output.
-
-    Parameters
-    ----------
-    stage
-        Name.
-    fingerprint
-        Of everything that decides the result.
-    finished
-        Whether outputs are complete.
-    blocks
-        Number of write blocks.
-    seconds
-        Wall time, with that of runs that an error or Ctrl-C ended.
-    peak_bytes
-        Largest resident memory of the process tree seen while it ran.
-    """
-
-    stage: str
-    fingerprint: str
-    finished: bool
-    blocks: int
-    seconds: float = 0.0
-    peak_bytes: int = 0
-    started: str = ""
-    ended: str = ""
-
-    def worked(self, seconds: float, peak_bytes: int) -> Record:
-        """With the time and memory of one more run."""
-        return replace(
-            self,
-            seconds=self.seconds + seconds,
-            peak_bytes=max(self.peak_bytes, peak_bytes),
-        )
-
-
-def fingerprint(
-    stage: Stage,
-    config: StageConfig,
-    files: Sequence[str],
-    inputs: Mapping[str, str],
-    geometry: Mapping[str, Any],
-) -> str:
-    """Hash of everything that decides a stage's result.
-
-    Parameters
-    ----------
-    stage
-        Its name and version count.
-    config
-        Its resolved parameters.
-    files
-        Model files; their content counts, not their place.
-    inputs
-        Fingerprint of the raw volume and of the stages that it reads.
-    geometry
-        Shape and voxel size of the volume.
-    """
-    paths = {Path(f) for f in files}
-    values = config.model_dump(mode="json")
-    content = {
-        "stage": stage.name,
-        "version": stage.version,
-        "config": {
-            k: v for k, v in values.items() if not (isinstance(v, str) and Path(v) in paths)
-        },
-        "files": [file_hash(Path(f)) for f in files],
-        "inputs": dict(sorted(inputs.items())),
-        "geometry": dict(geometry),
-    }
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+_RECORD = TypeAdapter(Record)
 
 
 class Ledger:
-    """Records, done marks and parts of one output."""
+    """Records, done marks, parts and failures of one output."""
 
     def __init__(self, output: Path) -> None:
         self.folder = output / ".pipeline"
 
     def record(self, stage: str) -> Record | None:
-        """The record of a stage, if it ever started."""
+        """The record of a stage, if it ever started; see ``Record.unreadable``.
+
+        Raises
+        ------
+        OutputError
+            If it is no JSON, which this program never writes.
+        """
         path = self.folder / f"{stage}.json"
         if not path.exists():
             return None
         try:
-            return Record(**json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
+            content = json.loads(path.read_bytes())
+        except ValueError as error:
             raise OutputError(
                 f"{path}: damaged record ({error}); remove it, and the stage is computed anew"
             ) from error
+        try:
+            return _RECORD.validate_python(content)
+        except ValidationError as error:
+            where = ", ".join(".".join(map(str, one["loc"])) or "all" for one in error.errors())
+            why = f"its record was written by another version of this program ({where})"
+            return Record(stage, "", False, unreadable=why)
 
     def save(self, record: Record) -> None:
         """Write a record atomically."""
         _write(self.folder / f"{record.stage}.json", json.dumps(asdict(record), indent=1))
 
-    def done(self, stage: str) -> set[str]:
-        """Names of finished blocks; a last line that was cut by a kill does not count."""
-        path = self.folder / f"{stage}.done"
-        if not path.exists():
-            return set()
-        text = path.read_text()
-        return set(text[: text.rfind("\n") + 1].split())
+    def done(self, stage: str, step: str) -> dict[str, Kept]:
+        """Finished tasks of a pass or step, and what each kept.
 
-    def mark(self, stage: str, block: str) -> None:
-        """Note that a block's data are written."""
-        path = self.folder / f"{stage}.done"
+        A line that was cut by a kill does not count. The marks are the index of the parts.
+        """
+        path = self._marks(stage, step)
+        try:
+            lines = path.read_bytes().split(b"\n")
+        except FileNotFoundError:
+            return {}
+        found: dict[str, Kept] = {}
+        for line in lines:
+            try:
+                task, kept = json.loads(line)
+            except ValueError:
+                continue
+            found[task] = {table: (rows, low, high) for table, (rows, low, high) in kept.items()}
+        return found
+
+    def mark(self, stage: str, step: str, task: str, kept: Kept) -> None:
+        """Note that the data of a task are written; only the process that drives the run does.
+
+        The line is not forced to the disk: a kill does not lose it, and one that a power cut
+        loses only lets its task be computed again. Its data are not forced either, so a mark
+        should not outlive them.
+        """
+        path = self._marks(stage, step)
+        line = json.dumps([task, kept], separators=(",", ":"))
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab+") as file:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 if file.read(1) != b"\n":
                     file.write(b"\n")
-            file.write(f"{block}\n".encode())
-            file.flush()
-            os.fsync(file.fileno())
+            file.write(f"{line}\n".encode())
+        self._failure(stage, step, task).unlink(missing_ok=True)
 
-    def parts(self, stage: str) -> Path:
-        """Folder of the outputs of blocks of a table stage."""
-        return self.folder / f"{stage}.parts"
+    def unmark(self, stage: str, step: str) -> None:
+        """Forget the marks of a pass or step, so that all its tasks are computed again."""
+        self._marks(stage, step).unlink(missing_ok=True)
 
-    def start(self, stage: str, fingerprint: str, blocks: int) -> Record:
-        """Forget what is known of a stage; its new, unfinished record."""
+    def steps(self, stage: str) -> list[str]:
+        """Passes and steps of a stage that have marks."""
+        folder = self.folder / f"{stage}.marks"
+        return sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
+
+    def parts(self, stage: str, step: str) -> Path:
+        """Folder of what the tasks of a pass or step keep."""
+        return self.folder / f"{stage}.parts" / _file_name(step)
+
+    def failures(self, stage: str, step: str) -> Path:
+        """Folder of the tracebacks of tasks that failed."""
+        return self.folder / f"{stage}.failed" / _file_name(step)
+
+    def failed(self, stage: str, step: str) -> dict[str, str]:
+        """Tasks that failed and were not done since, with what was noted."""
+        files = sorted(self.failures(stage, step).glob("*.txt"))
+        return {file.name.removesuffix(".txt"): file.read_text() for file in files}
+
+    def note_failure(self, stage: str, step: str, task: str, text: str) -> None:
+        """Note why a task failed, until it is done or the stage is forgotten."""
+        _write(self._failure(stage, step, task), text)
+
+    def start(
+        self, stage: str, fingerprint: str, content: Mapping[str, Any] | None = None
+    ) -> Record:
+        """Forget what is known of a stage; its new, unfinished record.
+
+        Parameters
+        ----------
+        stage
+            Its name.
+        fingerprint
+            Of what decides its result.
+        content
+            What the fingerprint was made of, to say later what changed.
+        """
         self.forget(stage)
-        record = Record(stage, fingerprint, False, blocks, started=_now())
+        record = Record(stage, fingerprint, False, content or {}, started=_now())
         self.save(record)
         return record
 
     def finish(self, record: Record) -> None:
         """Note that a stage is complete; its parts are not needed any more."""
         self.save(replace(record, finished=True, ended=_now()))
-        shutil.rmtree(self.parts(record.stage), ignore_errors=True)
+        shutil.rmtree(self.folder / f"{record.stage}.parts", ignore_errors=True)
 
     def forget(self, stage: str) -> None:
-        """Remove record, marks and parts of a stage; the record goes first."""
+        """Remove record, marks, parts and failures of a stage; the record goes first."""
         (self.folder / f"{stage}.json").unlink(missing_ok=True)
-        (self.folder / f"{stage}.done").unlink(missing_ok=True)
-        shutil.rmtree(self.parts(stage), ignore_errors=True)
+        for kind in ("marks", "parts", "failed"):
+            shutil.rmtree(self.folder / f"{stage}.{kind}", ignore_errors=True)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -188,6 +187,18 @@ class Ledger:
             file.write(f"process {os.getpid()} on {os.uname().nodename}")
             file.flush()
             yield
+
+    def _marks(self, stage: str, step: str) -> Path:
+        return self.folder / f"{stage}.marks" / _file_name(step)
+
+    def _failure(self, stage: str, step: str, task: str) -> Path:
+        return self.failures(stage, step) / f"{_file_name(task)}.txt"
+
+
+def _file_name(name: str) -> str:
+    if not name or "/" in name or name.startswith("."):
+        raise AssertionError(f"{name!r} cannot be the name of a step or task")
+    return name
 
 
 def _now() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -25,6 +26,7 @@ from pipeline.contract import (
     Resources,
     Stage,
     StageConfig,
+    Table,
     Triple,
     VolumeInfo,
 )
@@ -108,29 +110,40 @@ def halo(config: BoundariesConfig, resources: Resources) -> Halo:
 def compute(
     block: Block, inputs: Inputs, config: BoundariesConfig, resources: Resources
 ) -> Outputs:
-    """P(boundary) of a block, uint8 0..255 = 0..1."""
-    model: BoundaryModel = resources.models["network"]
-    device: str = resources.models["device"]
-    raw = normalise(inputs["raw"], inputs["intensity"])
-    assert config.tile != "auto"
+    """P(boundary) of a block, uint8 0..255 = 0..1; 0 where ``foreground`` is 0.
+
+    Tiles, and sections of a tile, that hold no tissue are not predicted.
+    """
+    tissue = inputs["foreground"][block.inner] != 0
     result = np.zeros(block.write.shape, np.uint8)
+    if not tissue.any():
+        return {"boundaries": result}
+    raw = inputs["raw"]
+    intensity = {name: inputs["intensity"][name] for name in ("low", "high")}
+    assert config.tile != "auto"
     for tile in tiles(block, config.tile):
-        result[tile.within(block.write)] = _predict_planes(raw, tile, block, model, config, device)
+        here = tile.within(block.write)
+        if tissue[here].any():
+            predicted = _predict_planes(
+                (raw, intensity), tile, tissue[here], block, config, resources
+            )
+            result[here] = np.where(tissue[here], predicted, 0)
     return {"boundaries": result}
 
 
 def _predict_planes(
-    raw: NDArray[np.float32],
+    raw: tuple[NDArray[Any], Table],
     tile: Box,
+    tissue: NDArray[np.bool_],
     block: Block,
-    model: BoundaryModel,
     config: BoundariesConfig,
-    device: str,
+    resources: Resources,
 ) -> NDArray[np.uint8]:
+    """P(boundary) of a tile, combined from all planes; of no meaning where there is no tissue."""
     combined: NDArray[np.float32] | None = None
     axes = axes_of(config.planes)
     for axis in axes:
-        plane = _predict_plane(raw, tile, block, axis, model, config, device)
+        plane = _predict_plane(raw, tile, tissue, block, axis, config, resources)
         if combined is None:
             combined = plane
         elif config.combine_planes == "max":
@@ -146,23 +159,33 @@ def _predict_planes(
 
 
 def _predict_plane(
-    raw: NDArray[np.float32],
+    raw: tuple[NDArray[Any], Table],
     tile: Box,
+    tissue: NDArray[np.bool_],
     block: Block,
     axis: int,
-    model: BoundaryModel,
     config: BoundariesConfig,
-    device: str,
+    resources: Resources,
 ) -> NDArray[np.float32]:
-    context, before = _with_context(raw, tile, block, axis, model)
-    padded = np.moveaxis(context, axis, 0)
-    result = np.empty(padded.shape[:1] + _without(tile.shape, axis), np.float32)
+    """P(boundary) of the sections of a tile across one axis; 0 in those without tissue.
+
+    Grey values become floats only as sections are needed: in 3D a block reads ten times its
+    own voxels.
+    """
+    model: BoundaryModel = resources.models["network"]
+    device: str = resources.models["device"]
+    voxels, intensity = raw
+    window = _window(tile, block, axis, model)
+    context = np.moveaxis(voxels[window.box.within(block.read)], axis, 0)
+    result = np.zeros(context.shape[:1] + _without(tile.shape, axis), np.float32)
     height, width = _without(tile.shape, axis)
-    top, left = before
+    top, left = window.begin
     inner = np.s_[:, top : top + height, left : left + width]
-    for first in range(0, len(padded), config.batch):
-        part = slice(first, first + config.batch)
-        sections = torch.from_numpy(np.ascontiguousarray(padded[part])).to(device)
+    wanted = np.flatnonzero(np.moveaxis(tissue, axis, 0).any((1, 2)))
+    for first in range(0, len(wanted), config.batch):
+        part = wanted[first : first + config.batch]
+        grey = np.pad(normalise(context[part], intensity), window.padding, mode="reflect")
+        sections = torch.from_numpy(np.ascontiguousarray(grey)).to(device)
         probability = predict_tile(
             model.network, sections, config.augmentation, device, config.precision
         )
@@ -170,13 +193,27 @@ def _predict_plane(
     return np.moveaxis(result, 0, axis)
 
 
-def _with_context(
-    raw: NDArray[np.float32], tile: Box, block: Block, axis: int, model: BoundaryModel
-) -> tuple[NDArray[np.float32], tuple[int, int]]:
-    """A tile with its halo, and where in the plane the tile begins in it.
+@dataclass(frozen=True)
+class _Window:
+    """A tile with its halo, as one axis' sections are predicted.
 
-    A little of what lies outside the volume is reflected, so any size works.
+    Parameters
+    ----------
+    box
+        What is read.
+    padding
+        Of sections (n, height, width): what lies outside the volume is reflected a little, so
+        that any size works.
+    begin
+        Where in the padded plane the tile begins.
     """
+
+    box: Box
+    padding: tuple[tuple[int, int], ...]
+    begin: tuple[int, int]
+
+
+def _window(tile: Box, block: Block, axis: int, model: BoundaryModel) -> _Window:
     begin, end, padding, offset = [], [], [], []
     for k, (b, e, n) in enumerate(zip(tile.begin, tile.end, block.volume_shape, strict=True)):
         reach = 0 if k == axis else model.halo
@@ -188,9 +225,10 @@ def _with_context(
         end.append(high)
         offset.append(before)
         padding.append((before - (b - low), after - (high - e) + fill))
-    context = Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
-    padded = np.pad(raw[context.within(block.read)], padding, mode="reflect")
-    return padded, _without((offset[0], offset[1], offset[2]), axis)
+    box = Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
+    in_plane = [pair for k, pair in enumerate(padding) if k != axis]
+    start = _without((offset[0], offset[1], offset[2]), axis)
+    return _Window(box, ((0, 0), *in_plane), start)
 
 
 def _without(shape: Triple, axis: int) -> tuple[int, int]:
@@ -211,12 +249,13 @@ def files(config: BoundariesConfig) -> list[str]:
 
 STAGE = Stage(
     name="boundaries",
-    version=1,
+    version=2,
     config=BoundariesConfig,
-    reads=("raw", "intensity"),
-    writes=(ArraySpec("boundaries", "uint8", "image"),),
+    reads=("raw", "intensity", "foreground"),
+    arrays=(ArraySpec("boundaries", "uint8", "image"),),
     compute=compute,
     halo=halo,
     opens=opens,
     files=files,
+    on_device=True,
 )

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.options import (
+    Cluster,
     Config,
+    Dashboard,
+    DashboardAddress,
     Device,
+    Memory,
+    Report,
+    Scheduler,
     Set,
     VoxelSize,
-    parse_memory,
+    Workers,
     parse_roi,
     parse_voxel_size,
+    parse_workplace,
 )
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    from workflows.cluster import Workplace
+    from workflows.prepare import Run
+
+INTERRUPTED, TERMINATED = 130, 143
+"""Exit codes of Ctrl-C, and of SIGTERM, by which queues end jobs."""
 
 
 def run(
@@ -40,10 +58,6 @@ def run(
         Path | None,
         typer.Option("--mask", help="Only where this volume is not 0: OME-Zarr, zarr or TIFF."),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
-    memory: Annotated[
-        str | None, typer.Option("--memory", help="Of one worker, e.g. 4GiB; decides the blocks.")
-    ] = None,
     device: Device = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove the output of an earlier run first.")
@@ -52,54 +66,158 @@ def run(
         Path | None, typer.Option("--truth", help="Ground-truth labels: score and picture them.")
     ] = None,
     pictures: Annotated[bool, typer.Option(help="Write PNGs to OUTPUT.pictures.")] = True,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Only say what would be done and why, how long it takes, and what is needed.",
+        ),
+    ] = False,
+    calibration: Annotated[
+        bool,
+        typer.Option(help="With --dry-run: measure the time on a small piece of the volume."),
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="With --dry-run: for machines.")] = False,
+    workers: Workers = None,
+    memory: Memory = None,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
+    dashboard: Dashboard = False,
+    dashboard_address: DashboardAddress = None,
+    report: Report = None,
 ) -> None:
     """Segment VOLUME into neurons. Run it again after a kill or a change: it goes on."""
-    from workflows.blockwise import Source
     from workflows.prepare import prepare
-    from workflows.reconstruct import reconstruct
-    from workflows.results import draw_pictures, print_scores, read_truth
+    from workflows.source import Source
 
     if volume.suffix.lower() in (".tif", ".tiff"):
         raise ConfigError(
             f"{volume} is a TIFF; first: python -m pipeline import {volume} NAME.zarr"
         )
+    if as_json and not dry_run:
+        raise ConfigError("--json goes with --dry-run; what a run has done says: status --json")
     began = time.monotonic()
-    resolved = load_config(config, overrides or [])
     target = output or volume.with_name(f"{volume.name.removesuffix('.zarr')}.neurons.zarr")
-    limit = parse_memory(memory)
+    workplace = parse_workplace(
+        workers, scheduler, cluster, memory, dashboard_address or dashboard, report
+    )
     source = Source(volume, level, parse_voxel_size(voxel_size), parse_roi(roi), mask)
     if truth is not None and not truth.exists():
         raise InputError(f"{truth}: does not exist")
-    prepared = prepare(
-        source,
-        resolved,
-        target,
-        device=device,
-        memory_bytes=limit,
-        overwrite=overwrite,
-        command=" ".join(["python -m pipeline", *sys.argv[1:]]),
-    )
-    info = prepared.volume.info
-    mode = prepared.config.section("superpixels").model_dump()["mode"]
+
+    def prepared(*, write: bool) -> Run:
+        return prepare(
+            source,
+            load_config(config, overrides or []),
+            target,
+            device=device,
+            memory_bytes=workplace.task_bytes(),
+            overwrite=overwrite,
+            command=" ".join(["python -m pipeline", *sys.argv[1:]]),
+            write=write,
+        )
+
+    foreseen = prepared(write=False)
+    _describe(foreseen, workplace)
+    if dry_run:
+        from pipeline.cli.dry_run import show_plan
+
+        show_plan(foreseen, workplace, fresh=overwrite, calibration=calibration, as_json=as_json)
+        return
+    _check(foreseen, workplace, truth, overwrite)
+    made = prepared(write=True)
+    with _endings():
+        _reconstruct(made, workplace)
+    print(f"{target}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    _show(made, truth, pictures)
+
+
+def _describe(run: Run, workplace: Workplace) -> None:
+    """What is segmented, how and where."""
+    info = run.volume.info
+    mode = run.config.section("superpixels").model_dump()["mode"]
     flat = "sections (2D superpixels)" if mode == "2d" else "a volume (3D superpixels)"
     print(
-        f"{volume}: {' x '.join(map(str, info.shape))} {info.dtype}, voxels of "
+        f"{run.source.path}: {' x '.join(map(str, info.shape))} {info.dtype}, voxels of "
         f"{' x '.join(f'{v:g}' for v in info.voxel_size_nm)} nm, treated as {flat}; "
-        f"{prepared.device}, blocks of {' x '.join(map(str, prepared.output.block_shape))}",
+        f"{run.device}, blocks of {' x '.join(map(str, run.output.block_shape))}; "
+        f"{_place(workplace)}",
         file=sys.stderr,
     )
+
+
+def _place(workplace: Workplace) -> str:
+    """Where the work is done."""
+    from workflows.quantities import size
+
+    if workplace.scheduler is not None:
+        return f"on the workers of {workplace.scheduler}"
+    if workplace.file is not None:
+        groups = workplace.file.groups.given()
+        named = " and ".join(f"{group.workers} {name} workers" for name, group in groups.items())
+        return f"{named} of {workplace.cluster}"
+    limit = "" if workplace.memory_bytes is None else f", each up to {size(workplace.memory_bytes)}"
+    return (
+        f"{workplace.workers} worker{'s' if workplace.workers > 1 else ''} on this machine{limit}"
+    )
+
+
+def _check(run: Run, workplace: Workplace, truth: Path | None, fresh: bool) -> None:
+    """All that can be known before hours are spent; warnings go to standard error."""
+    from workflows.checks import refuse
+    from workflows.estimates import Work, measured
+    from workflows.plan import make_plan
+    from workflows.results import read_truth
+
     if truth is not None:
-        read_truth(truth, prepared.volume.shape, source.roi)
+        read_truth(truth, run.volume.shape, run.source.roi)
+    work = Work.of(run)
+    plan = make_plan(run, workplace, work, measured(run, work, "earlier run"), fresh=fresh)
+    refuse(plan.findings)
+    for finding in plan.findings:
+        if finding.kind == "warning":
+            print(f"warning: {finding.text}", file=sys.stderr)
+    for stage in plan.stages:
+        if stage.state == "stale":
+            print(f"{stage.stage} is computed again: {'; '.join(stage.why)}", file=sys.stderr)
+
+
+def _reconstruct(run: Run, workplace: Workplace) -> None:
+    from workflows.reconstruct import reconstruct
+
+    reconstruct(run, workplace)
+
+
+def _show(run: Run, truth: Path | None, pictures: bool) -> None:
+    """Pictures and scores."""
+    from workflows.results import draw_pictures, print_scores
+
+    if pictures:
+        print(f"pictures: {draw_pictures(run, truth)}", file=sys.stderr)
+    if truth is not None:
+        print_scores(run.output.path, truth, region=run.source.roi)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: the run ends as by Ctrl-C."""
+
+
+@contextmanager
+def _endings() -> Iterator[None]:
+    """Ctrl-C and SIGTERM end with one message; finished blocks are kept."""
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
     try:
-        reconstruct(prepared, workers=workers, memory_bytes=limit)
-    except KeyboardInterrupt:
+        yield
+    except KeyboardInterrupt as error:
         print(
             "\ninterrupted; finished blocks are kept: the same command goes on from here",
             file=sys.stderr,
         )
-        raise SystemExit(130) from None
-    print(f"{target}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
-    if pictures:
-        print(f"pictures: {draw_pictures(prepared, truth)}", file=sys.stderr)
-    if truth is not None:
-        print_scores(target, truth, region=source.roi)
+        code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+        raise SystemExit(code) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

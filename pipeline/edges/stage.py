@@ -10,21 +10,26 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from pipeline.contract import (
-    Block,
+    ROWS,
     Inputs,
     Outputs,
     Resources,
+    Rows,
     Stage,
     StageConfig,
+    Step,
     TableSpec,
     VolumeInfo,
 )
 from pipeline.errors import ConfigError, InputError
 from pipeline.forests import Forest, load_forest, predict
 from pipeline.packaged import model_path
+from pipeline.tables import row_range
 
 FOREST = "forest"
 FOREST_ACROSS = "forest_across"
+STRETCH_BYTES = 1 << 25
+"""Of features that are in memory at a time, whatever their number."""
 
 
 class EdgesConfig(StageConfig):
@@ -133,27 +138,63 @@ def files(config: EdgesConfig) -> Sequence[str]:
     return [str(model_path(name)) for name in forest_names(config).values()]
 
 
-def compute(block: Block, inputs: Inputs, config: EdgesConfig, resources: Resources) -> Outputs:
-    """P(cut) of all edges."""
-    names = inputs["attributes"]["edges/features"]["names"]
-    edges = inputs["edges"]
-    forests: list[Forest] = []
+def compute(task: int, inputs: Inputs, config: EdgesConfig, resources: Resources) -> Outputs:
+    """P(cut) of a range of edges, read in stretches."""
+    names: Sequence[str] = inputs["attributes"]["edges/features"]["names"]
+    edges: Rows = inputs["edges"]
+    forests = _opened_forests(config, resources)
+    begin, end = row_range(task, edges.count)
+    step = stretch_rows(len(names))
+    stretches = [
+        _probabilities(edges, row, min(row + step, end), names, forests, config, resources.threads)
+        for row in range(begin, end, step)
+    ]
+    return {"edges": {"p_cut": np.concatenate([np.zeros(0, np.float32), *stretches])}}
+
+
+def stretch_rows(columns: int) -> int:
+    """Rows of features that are read at a time: a power of two, as the files of a table hold.
+
+    >>> stretch_rows(90), stretch_rows(1000)
+    (65536, 8192)
+    """
+    rows = ROWS
+    while rows > 1 and rows * columns * 4 > STRETCH_BYTES:
+        rows //= 2
+    return rows
+
+
+def _opened_forests(config: EdgesConfig, resources: Resources) -> list[Forest]:
+    forests = []
     for key, name in forest_names(config).items():
         if key not in resources.models:
             raise ConfigError(f"edges.{key} {name!r} was not opened")
         forests.append(resources.models[key])
-    p_cut = edge_probability(
-        edges["features"],
-        names,
-        forests[0] if forests else None,
-        config.boundary_feature,
-        threads=resources.threads,
-    )
+    return forests
+
+
+def _probabilities(
+    edges: Rows,
+    begin: int,
+    end: int,
+    names: Sequence[str],
+    forests: Sequence[Forest],
+    config: EdgesConfig,
+    threads: int,
+) -> NDArray[np.float32]:
+    """P(cut) of edges ``begin .. end - 1``."""
+    features = edges.read("features", begin, end)
+    first = forests[0] if forests else None
+    p_cut = edge_probability(features, names, first, config.boundary_feature, threads=threads)
     if len(forests) == 2:
-        across = np.flatnonzero(edges["across_sections"])
-        features = edges["features"][across]
-        p_cut[across] = predict(forests[1], features, names, threads=resources.threads)
-    return {"edges": {"p_cut": p_cut}}
+        across = np.flatnonzero(edges.read("across_sections", begin, end))
+        p_cut[across] = predict(forests[1], features[across], names, threads=threads)
+    return p_cut
+
+
+def _edges(inputs: Inputs, config: EdgesConfig, resources: Resources) -> int:
+    edges: Rows = inputs["edges"]
+    return edges.count
 
 
 STAGE = Stage(
@@ -161,9 +202,14 @@ STAGE = Stage(
     version=2,
     config=EdgesConfig,
     reads=("edges",),
-    writes=(TableSpec("edges", {"p_cut": "float32"}),),
-    compute=compute,
-    scope="volume",
+    after=(
+        Step(
+            "probabilities",
+            compute,
+            rows=_edges,
+            writes=(TableSpec("edges", {"p_cut": "float32"}),),
+        ),
+    ),
     opens=opens,
     files=files,
 )

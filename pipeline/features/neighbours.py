@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from pipeline.compiled import compiled
 
 
-def common_neighbours(uv: NDArray[np.uint64], degree: NDArray[np.int64]) -> NDArray[np.int64]:
+def common_neighbours(
+    ends: NDArray[np.int64], first: NDArray[np.int64], other: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Number of nodes that touch both ends of every edge.
 
     Each neighbour of the end with fewer of them is looked up among those of the other: a hub
@@ -16,36 +18,21 @@ def common_neighbours(uv: NDArray[np.uint64], degree: NDArray[np.int64]) -> NDAr
 
     Parameters
     ----------
-    uv
-        (m, 2) uint64, u < v, sorted by (u, v), each once.
-    degree
-        (n,) int64, number of edges of every node.
+    ends
+        (m, 2) int64, places in ``first``.
+    first
+        (k + 1,) int64, where the neighbours of every node begin in ``other``.
+    other
+        (h,) int64, neighbours, named in any way; those of one node ascend, each once.
 
     Returns
     -------
     common
         (m,) int64.
     """
-    start = np.concatenate([[0], np.cumsum(degree)]).astype(np.int64)
-    pairs = np.ascontiguousarray(uv.astype(np.int64))
-    return _common(pairs, start, _sorted_neighbours(pairs, start))
-
-
-@compiled
-def _sorted_neighbours(uv: NDArray[np.int64], start: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Neighbours of every node, one list after the other, each ascending.
-
-    Edges are sorted, so lower neighbours arrive in order, and higher ones too.
-    """
-    neighbours = np.empty(2 * len(uv), np.int64)
-    filled = start[:-1].copy()
-    for edge in range(len(uv)):
-        neighbours[filled[uv[edge, 1]]] = uv[edge, 0]
-        filled[uv[edge, 1]] += 1
-    for edge in range(len(uv)):
-        neighbours[filled[uv[edge, 0]]] = uv[edge, 1]
-        filled[uv[edge, 0]] += 1
-    return neighbours
+    return _common(
+        np.ascontiguousarray(ends), np.ascontiguousarray(first), np.ascontiguousarray(other)
+    )
 
 
 @compiled

@@ -1,15 +1,14 @@
-"""Statistics of the edges and nodes of one block, and their sums over blocks."""
+"""Statistics of the edges and nodes of one block."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import UINT8_MAX, Block, Inputs, Outputs, Resources, Table
+from pipeline.contract import KEY, UINT8_MAX, Block, Inputs, Outputs, Resources, Table
 from pipeline.features.channels import (
     INPUTS,
     Scale,
@@ -22,10 +21,8 @@ from pipeline.features.channels import (
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.samples import Samples, edge_samples, node_samples, sampled_box
 from pipeline.features.statistics import Statistics
+from pipeline.features.totals import UPPER
 from pipeline.normalisation import normalise
-
-ROWS_AT_ONCE = 1 << 14
-"""Rows that the merge holds statistics of at the same time."""
 
 
 @dataclass(frozen=True)
@@ -79,42 +76,6 @@ def measured_parts(
     return {"edges": _part(edges, of_edges), "nodes": _part(nodes, of_nodes)}
 
 
-def totals(
-    parts: Sequence[Outputs],
-    table: str,
-    rows_of_parts: Sequence[NDArray[np.intp]],
-    count: int,
-    measured: int,
-) -> Iterator[tuple[slice, Statistics]]:
-    """Sums of the parts, some rows at a time.
-
-    Parameters
-    ----------
-    parts
-        Outputs of ``compute``.
-    table
-        ``edges`` or ``nodes``.
-    rows_of_parts
-        Of every part: the rows of the final table, ascending.
-    count
-        Rows of the final table.
-    measured
-        Number of channels.
-    """
-    for begin in range(0, count, ROWS_AT_ONCE):
-        end = min(begin + ROWS_AT_ONCE, count)
-        total = Statistics.empty(end - begin, measured)
-        for part, rows in zip(parts, rows_of_parts, strict=True):
-            low, high = np.searchsorted(rows, [begin, end])
-            if low < high:
-                columns = {n: c for n, c in part[table].items() if n != "ids"}
-                some = Statistics.of_table(columns).rows(int(low), int(high))
-                total.add(rows[low:high] - begin, some)
-        if not total.count.all():
-            raise AssertionError(f"{table} without a sample: the parts are not of this graph")
-        yield slice(begin, end), total
-
-
 def _levels(inputs: Inputs) -> NDArray[np.uint8]:
     """Raw data as levels 0..255, section by section to hold few floating-point numbers."""
     levels = np.empty(inputs["raw"].shape, np.uint8)
@@ -136,5 +97,7 @@ def _jobs(config: FeaturesConfig, resources: Resources) -> list[Job]:
 
 
 def _part(samples: Samples, statistics: Statistics) -> Table:
-    """Statistics of samples, with their ids."""
-    return {"ids": samples.ids, **statistics.table()}
+    """Statistics of samples by their ids: of nodes the key, of edges key and upper id."""
+    group, narrow = statistics.narrowed()
+    ids = np.atleast_2d(samples.ids.T)[:, group]
+    return {**dict(zip((KEY, UPPER), ids, strict=False)), **narrow.table()}

@@ -13,7 +13,6 @@ from pipeline.features.channels import INPUTS
 from pipeline.features.columns import Column
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.statistics import SUMMARY, Statistics, summary
-from pipeline.features.surroundings import Surroundings
 
 COMBINATIONS = {
     "min": "the lower of both sides",
@@ -47,28 +46,27 @@ def node_columns(config: FeaturesConfig) -> list[Column]:
 
 
 def node_features(
-    surroundings: Surroundings, rows: slice, statistics: Statistics
+    size_voxels: NDArray[np.uint64], radii_nm: NDArray[np.float64], statistics: Statistics
 ) -> NDArray[np.float32]:
     """Columns of some superpixels.
 
     Parameters
     ----------
-    surroundings
-        Of the graph.
-    rows
-        Which superpixels.
+    size_voxels
+        (n,) uint64, above 0.
+    radii_nm
+        (n, 2 or 3) float64, see ``surroundings.radii_nm``.
     statistics
-        Of the voxels of these rows, in the channels of INPUTS; a sample is twice a voxel.
+        Of their voxels, in the channels of INPUTS; a sample is twice a voxel.
 
     Returns
     -------
     features
         (n, g) float32, see ``node_columns``.
     """
-    size = surroundings.nodes["size_voxels"][rows].astype(np.float64)
-    radii = surroundings.radii_nm[rows]
-    elongation = 1 - radii[:, -1] / radii[:, 0]
-    body = np.stack([np.log(size), *np.log(radii).T, elongation], 1)
+    elongation = 1 - radii_nm[:, -1] / radii_nm[:, 0]
+    size = size_voxels.astype(np.float64)
+    body = np.stack([np.log(size), *np.log(radii_nm).T, elongation], 1)
     return np.concatenate([body.astype(np.float32), summary(statistics)], 1)
 
 
@@ -81,13 +79,13 @@ def columns(config: FeaturesConfig) -> list[Column]:
     ]
 
 
-def values(uv: NDArray[np.uint64], features: NDArray[np.float32]) -> NDArray[np.float32]:
+def values(ends: NDArray[np.int64], features: NDArray[np.float32]) -> NDArray[np.float32]:
     """Minimum, maximum, sum and absolute difference of the two superpixels' columns.
 
     Parameters
     ----------
-    uv
-        (m, 2) rows of ``features``.
+    ends
+        (m, 2) int64, rows of ``features``.
     features
         (n, g) float32, of nodes.
 
@@ -96,5 +94,5 @@ def values(uv: NDArray[np.uint64], features: NDArray[np.float32]) -> NDArray[np.
     values
         (m, 4 g) float32.
     """
-    u, v = features[uv[:, 0]], features[uv[:, 1]]
+    u, v = features[ends[:, 0]], features[ends[:, 1]]
     return np.concatenate([np.minimum(u, v), np.maximum(u, v), u + v, np.abs(u - v)], 1)

@@ -89,7 +89,7 @@ def _contact(surroundings: Surroundings, rows: slice) -> list[NDArray[np.float64
     """Columns of CONTACT and of the ratios."""
     edges, flat = surroundings.edges, surroundings.flat
     size = np.array(surroundings.voxel_size_nm)
-    length = edges["length_voxels"][rows].astype(np.float64)
+    length = _lengths(surroundings, rows)
     faces = edges["faces"][rows].astype(np.float64)
     variances = principal_variances(edges["moments"][rows], surroundings.voxel_size_nm, flat)
     # a face is as wide as the finest voxel: with this a straight row of n faces is n wide
@@ -112,9 +112,11 @@ def _contact(surroundings: Surroundings, rows: slice) -> list[NDArray[np.float64
 
 def _shares(surroundings: Surroundings, rows: slice) -> list[NDArray[np.float64]]:
     """Length relative to the other contacts of both sides."""
-    uv, across, length = _ends(surroundings, rows)
-    of_surface = length[:, None] / surroundings.surface[uv, across[:, None]]
-    of_longest = length[:, None] / surroundings.longest[uv, across[:, None]]
+    length = _lengths(surroundings, rows)[:, None]
+    across = surroundings.edges["across_sections"][rows].astype(np.int64)
+    kind = np.broadcast_to(across[:, None, None], (len(across), 2, 1))
+    of_surface = length / np.take_along_axis(surroundings.contacts.surface[rows], kind, 2)[..., 0]
+    of_longest = length / np.take_along_axis(surroundings.contacts.longest[rows], kind, 2)[..., 0]
     return [of_surface.min(1), of_surface.max(1), of_longest.min(1), of_longest.max(1)]
 
 
@@ -123,9 +125,9 @@ def _sizes(surroundings: Surroundings, rows: slice) -> list[NDArray[np.float64]]
 
     The length expected of a size is that of a square's side in flat data, else a cube's face.
     """
-    uv, _, length = _ends(surroundings, rows)
-    sizes = surroundings.nodes["size_voxels"][uv].astype(np.float64)
-    surface = surroundings.surface[uv]
+    length = _lengths(surroundings, rows)
+    sizes = surroundings.nodes["size_voxels"][surroundings.ends[rows]].astype(np.float64)
+    surface = surroundings.contacts.surface[rows]
     if surroundings.flat:
         expected, rounded, met = np.sqrt(sizes), np.sqrt(4 * np.pi * sizes), surface[:, :, 0]
     else:
@@ -143,12 +145,12 @@ def _sizes(surroundings: Surroundings, rows: slice) -> list[NDArray[np.float64]]
 
 def _distances(surroundings: Surroundings, rows: slice) -> list[NDArray[np.float64]]:
     """Where the contact lies between both centres."""
-    uv, _, _ = _ends(surroundings, rows)
+    ends = surroundings.ends[rows]
     size = np.array(surroundings.voxel_size_nm)
     contact = surroundings.edges["centre"][rows] * size
-    arms = surroundings.nodes["centre"][uv] * size - contact[:, None]
+    arms = surroundings.nodes["centre"][ends] * size - contact[:, None]
     arm = np.sqrt((arms * arms).sum(2))
-    in_radii = arm / surroundings.radii_nm[uv, 0]
+    in_radii = arm / surroundings.radii_nm[ends, 0]
     product = arm[:, 0] * arm[:, 1]
     cosine = (arms[:, 0] * arms[:, 1]).sum(1) / np.where(product > 0, product, 1)
     apart = arms[:, 0] - arms[:, 1]
@@ -163,13 +165,6 @@ def _distances(surroundings: Surroundings, rows: slice) -> list[NDArray[np.float
     ]
 
 
-def _ends(
-    surroundings: Surroundings, rows: slice
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Both ends (m, 2), kind (m,) 0 within or 1 across sections, and length (m,) of edges."""
-    edges = surroundings.edges
-    return (
-        edges["uv"][rows].astype(np.int64),
-        edges["across_sections"][rows].astype(np.int64),
-        edges["length_voxels"][rows].astype(np.float64),
-    )
+def _lengths(surroundings: Surroundings, rows: slice) -> NDArray[np.float64]:
+    """Voxel faces of the contacts."""
+    return surroundings.edges["length_voxels"][rows].astype(np.float64)

@@ -3,36 +3,43 @@
 1. Channels: raw and boundary map as uint8, and their filter responses (``channels``).
 2. Samples: one per voxel face of an edge, one per voxel of a node (``samples``).
 3. Integer statistics of the samples, keyed by superpixel ids (``statistics``).
-4. Merge: parts are added in rows of the graph's tables; then the columns of the chosen
-   families, ``appearance`` (raw, boundary), ``regions``, ``shape``, ``topology``, in this
-   order. The nodes' columns are always the same: lifted edges compare them.
+4. An index of what the blocks kept (``index``).
+5. Ranges of nodes, then of edges: what the blocks kept is added up (``totals``); then the columns
+   of the chosen families, ``appearance`` (raw, boundary), ``regions``, ``shape``, ``topology``,
+   in this order. The nodes' columns are always the same: lifted edges compare them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import (
+    BLOCKS,
+    ROWS,
     Block,
     Halo,
     Inputs,
     Outputs,
     Resources,
     Stage,
-    Table,
+    Step,
     TableSpec,
 )
 from pipeline.features import appearance, regions, shape, topology
 from pipeline.features.channels import INPUTS, channel_names, scales, sources
 from pipeline.features.columns import Column
 from pipeline.features.config import FAMILIES, Family, FeaturesConfig
-from pipeline.features.parts import measured_parts, totals
-from pipeline.features.statistics import summary
-from pipeline.features.surroundings import Surroundings
+from pipeline.features.contacts import BYTES_PER_HALF_EDGE, HALF_EDGES_AT_ONCE
+from pipeline.features.index import INDEX, index_blocks, index_tasks
+from pipeline.features.parts import measured_parts
+from pipeline.features.statistics import BYTES_PER_CHANNEL, summary
+from pipeline.features.surroundings import Surroundings, radii_nm
+from pipeline.features.totals import ROWS_AT_ONCE, addends, stretches, total
+from pipeline.tables import row_range, take
 
 
 def halo(config: FeaturesConfig, resources: Resources) -> Halo:
@@ -99,79 +106,104 @@ def compute(block: Block, inputs: Inputs, config: FeaturesConfig, resources: Res
     Returns
     -------
     parts
-        ``edges`` and ``nodes``: ``ids`` and the columns of ``Statistics``.
+        ``nodes``: ``key`` (the id) and the columns of ``Statistics``; ``edges``: ``key`` (the
+        lower id), ``upper`` (the higher one), likewise. Rows are sorted; where a histogram
+        outgrows its dtype, the rest follows in a row of the same ids.
     """
     return measured_parts(block, inputs, config, resources)
 
 
-def merge(
-    parts: Sequence[Outputs],
-    tables: Mapping[str, Table],
+def compute_nodes(
+    task: int, inputs: Inputs, config: FeaturesConfig, resources: Resources
+) -> Outputs:
+    """``features`` (n, g) float32 of a range of ``nodes``."""
+    resolved, volume = config.resolved(resources.volume), resources.volume
+    nodes, parts = inputs["nodes"], inputs.parts(BLOCKS)
+    begin, end = row_range(task, nodes.count)
+    found = addends(inputs, "nodes", nodes.read("id", begin, end)[:, None], resources)
+    size = nodes.read("size_voxels", begin, end)
+    radii = radii_nm(nodes.read("moments", begin, end), resolved.flat, volume)
+    features = np.empty((end - begin, len(node_columns(resolved))), np.float32)
+    for rows in stretches(end - begin):
+        statistics = total(parts, "nodes", found, rows, size[rows], len(INPUTS))
+        features[rows] = regions.node_features(size[rows], radii[rows], statistics)
+    return {"nodes": {"features": features}}
+
+
+def compute_edges(
+    task: int, inputs: Inputs, config: FeaturesConfig, resources: Resources
+) -> Outputs:
+    """``features`` (m, f) float32 of a range of ``edges``."""
+    resolved = config.resolved(resources.volume)
+    edges, parts = inputs["edges"], inputs.parts(BLOCKS)
+    begin, end = row_range(task, edges.count)
+    index, ends = np.unique(edges.read("uv", begin, end).astype(np.int64), return_inverse=True)
+    ends = ends.reshape(-1, 2)
+    found = addends(inputs, "edges", take(inputs["nodes"], "id", index)[ends], resources)
+    samples = edges.read("length_voxels", begin, end)
+    measured = len(channel_names(resolved))
+    families = _families(inputs, begin, index, ends, resolved, resources)
+    features = np.empty((end - begin, len(edge_columns(resolved))), np.float32)
+    for rows in stretches(end - begin):
+        appear = summary(total(parts, "edges", found, rows, samples[rows], measured))
+        features[rows] = np.concatenate([appear, *(values(rows) for values in families)], 1)
+    return {"edges": {"features": features}}
+
+
+def _families(
+    inputs: Inputs,
+    begin: int,
+    index: NDArray[np.int64],
+    ends: NDArray[np.int64],
     config: FeaturesConfig,
     resources: Resources,
-) -> Outputs:
-    """Features in the rows of the graph's tables; the order of the parts does not matter.
+) -> list[Callable[[slice], NDArray[np.float32]]]:
+    """The columns after the appearance, as functions of rows of the task's edges."""
+    families: list[Callable[[slice], NDArray[np.float32]]] = []
+    if "regions" in config.families:
+        of_nodes = take(inputs["nodes"], "features", index)
+        families.append(lambda rows: regions.values(ends[rows], of_nodes))
+    if {"shape", "topology"} & set(config.families):
+        around = Surroundings.of(inputs, begin, index, ends, config.flat, resources.volume)
+        if "shape" in config.families:
+            families.append(lambda rows: shape.values(around, rows))
+        if "topology" in config.families:
+            families.append(lambda rows: topology.values(around, rows))
+    return families
 
-    Returns
-    -------
-    outputs
-        ``edges``: ``features`` (m, f) float32; ``nodes``: ``features`` (n, g) float32.
-    """
+
+def memory_of_edges(inputs: Inputs, config: FeaturesConfig, resources: Resources) -> int:
+    """Bytes of a task: its features and the statistics of some rows; before these, contacts."""
     resolved = config.resolved(resources.volume)
-    nodes, edges = tables["nodes"], tables["edges"]
-    surroundings = Surroundings.of(nodes, edges, resolved.flat, resources.volume)
-    node_rows = [_node_rows(nodes["id"], part["nodes"]["ids"]) for part in parts]
-    of_nodes = np.zeros((len(nodes["id"]), len(node_columns(resolved))), np.float32)
-    for rows, statistics in totals(parts, "nodes", node_rows, len(of_nodes), len(INPUTS)):
-        of_nodes[rows] = regions.node_features(surroundings, rows, statistics)
-
-    edge_rows = [_edge_rows(nodes["id"], edges["uv"], part["edges"]["ids"]) for part in parts]
-    of_edges = np.zeros((len(edges["uv"]), len(edge_columns(resolved))), np.float32)
-    measured = len(channel_names(resolved))
-    for rows, statistics in totals(parts, "edges", edge_rows, len(of_edges), measured):
-        families = [summary(statistics)]
-        if "regions" in resolved.families:
-            families.append(regions.values(edges["uv"][rows], of_nodes))
-        if "shape" in resolved.families:
-            families.append(shape.values(surroundings, rows))
-        if "topology" in resolved.families:
-            families.append(topology.values(surroundings, rows))
-        of_edges[rows] = np.concatenate(families, 1)
-    return {"edges": {"features": of_edges}, "nodes": {"features": of_nodes}}
-
-
-def _node_rows(ids: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Rows of superpixel ids in the sorted ``ids``, which hold them all."""
-    rows = np.searchsorted(ids, wanted)
-    if wanted.size and not np.array_equal(ids[np.minimum(rows, len(ids) - 1)], wanted):
-        raise AssertionError("a superpixel is missing in the graph")
-    return rows
-
-
-def _edge_rows(
-    ids: NDArray[np.uint64], uv: NDArray[np.uint64], wanted: NDArray[np.uint64]
-) -> NDArray[np.intp]:
-    """Rows of pairs of superpixel ids in the sorted edges ``uv``, which hold them all."""
-    pairs = _node_rows(ids, wanted)
-    keys = uv[:, 0].astype(np.int64) * len(ids) + uv[:, 1].astype(np.int64)
-    key = pairs[:, 0] * len(ids) + pairs[:, 1]
-    rows = np.searchsorted(keys, key)
-    if len(key) and not np.array_equal(keys[np.minimum(rows, len(keys) - 1)], key):
-        raise AssertionError("an edge is missing in the graph")
-    return rows
+    rows = min(int(inputs["edges"].count), ROWS)
+    row = len(edge_columns(resolved)) * np.dtype(np.float32).itemsize
+    statistics = 2 * row + len(channel_names(resolved)) * BYTES_PER_CHANNEL
+    contacts = HALF_EDGES_AT_ONCE * BYTES_PER_HALF_EDGE
+    return rows * row + max(min(rows, ROWS_AT_ONCE) * statistics, contacts)
 
 
 STAGE = Stage(
     name="features",
     version=2,
     config=FeaturesConfig,
-    reads=("raw", "boundaries", "superpixels", "intensity", "nodes", "edges"),
-    writes=(
-        TableSpec("edges", {"features": "float32"}),
-        TableSpec("nodes", {"features": "float32"}),
-    ),
+    reads=("raw", "boundaries", "superpixels", "intensity", "nodes", "edges", "neighbours"),
     compute=compute,
     halo=halo,
-    merge=merge,
+    after=(
+        Step(INDEX, index_blocks, tasks=index_tasks),
+        Step(
+            "nodes",
+            compute_nodes,
+            rows=lambda inputs, config, resources: int(inputs["nodes"].count),
+            writes=(TableSpec("nodes", {"features": "float32"}),),
+        ),
+        Step(
+            "edges",
+            compute_edges,
+            rows=lambda inputs, config, resources: int(inputs["edges"].count),
+            writes=(TableSpec("edges", {"features": "float32"}),),
+            memory=memory_of_edges,
+        ),
+    ),
     attributes=attributes,
 )

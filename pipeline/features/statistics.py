@@ -13,13 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import UINT8_MAX, Table
+from pipeline.contract import UINT8_MAX, Rows, Table
 from pipeline.features.accumulation import BIN_BITS, BINS, add_rows, measure, write_summary
 from pipeline.features.samples import Samples
 
 SAMPLE_MAX = 2 * UINT8_MAX
 BIN_WIDTH = 1 << int(BIN_BITS)
 POWERS = 4
+NARROW = int(np.iinfo(np.uint16).max)
+"""Most samples that a bin of a kept histogram holds."""
+BYTES_PER_CHANNEL = 2 * (8 * POWERS + 2 * 2) + (4 + 2) * BINS
+"""Of one group: of a sum, and of what is added to it."""
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 SUMMARY = (
     "mean",
@@ -71,21 +75,43 @@ class Statistics:
     def unmeasured(cls, samples: Samples, channels: int) -> Statistics:
         """Of samples whose channels are measured next, with ``measure``."""
         count = samples.count
-        narrow = int(count.max(initial=0)) <= np.iinfo(np.uint16).max
+        narrow = int(count.max(initial=0)) <= NARROW
         return replace(cls.empty(len(count), channels, narrow), count=count)
 
     @classmethod
-    def of_table(cls, table: Table) -> Statistics:
-        """From the columns of ``table()``."""
-        return cls(**{name: table[name] for name in cls.__dataclass_fields__})
+    def of_rows(cls, rows: Rows, begin: int, end: int) -> Statistics:
+        """From some rows of the columns of ``table()``."""
+        return cls(**{name: rows.read(name, begin, end) for name in cls.__dataclass_fields__})
 
     def table(self) -> Table:
         """Columns, for storage."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
-    def rows(self, begin: int, end: int) -> Statistics:
-        """Some of the groups."""
-        return Statistics(**{n: column[begin:end] for n, column in self.table().items()})
+    def narrowed(self) -> tuple[NDArray[np.int64], Statistics]:
+        """The same in uint16: a group with a bin that holds more becomes several, which add up.
+
+        Returns
+        -------
+        group
+            (j,) int64, ascending: the group that each of the narrow ones is part of.
+        narrow
+            Statistics of j groups; those after the first of a group hold the rest of its
+            histogram, and nothing else.
+        """
+        groups = np.arange(len(self.count))
+        if self.histogram.dtype == np.uint16:
+            return groups, self
+        pieces = np.maximum(-(-self.histogram.max((1, 2), initial=0).astype(np.int64) // NARROW), 1)
+        group = np.repeat(groups, pieces)
+        piece = np.arange(len(group)) - (np.cumsum(pieces) - pieces)[group]
+        narrow = Statistics.empty(len(group), self.low.shape[1], narrow=True)
+        for name, column in self.table().items():
+            if name != "histogram":
+                getattr(narrow, name)[piece == 0] = column
+        histogram = self.histogram[group]
+        before = np.minimum(histogram, (piece * NARROW).astype(np.uint32)[:, None, None])
+        narrow.histogram[...] = np.minimum(histogram - before, NARROW)
+        return group, narrow
 
     def measure(self, samples: Samples, first: int, values: NDArray[np.uint8]) -> None:
         """Fill in some channels of ``unmeasured`` statistics, in place.
@@ -114,7 +140,7 @@ class Statistics:
         )
 
     def add(self, rows: NDArray[np.intp], part: Statistics) -> None:
-        """Add ``part``, whose groups are the distinct ``rows`` of these, in place."""
+        """Add ``part``, whose groups belong to ``rows`` of these, in place."""
         add_rows(rows.astype(np.int64), part._columns(), self._columns())
 
     def _columns(self) -> tuple[NDArray[Any], ...]:

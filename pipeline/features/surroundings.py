@@ -1,4 +1,4 @@
-"""What the features of one edge need to know of the whole graph."""
+"""What the features of some edges need to know of the graph."""
 
 from __future__ import annotations
 
@@ -8,68 +8,98 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import Table, VolumeInfo
-from pipeline.features.neighbours import common_neighbours
+from pipeline.contract import Inputs, Table, VolumeInfo
+from pipeline.features.contacts import Contacts
 from pipeline.features.principal_axes import principal_variances, with_voxel_extent
+from pipeline.tables import take
+
+EDGE_COLUMNS = ("across_sections", "length_voxels", "faces", "centre", "moments")
+NODE_COLUMNS = ("size_voxels", "centre", "moments")
 
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
-    """The graph's tables, and sums and extremes over the edges of every node.
-
-    Contacts across sections and within them are counted apart (columns 1 and 0): lengths of
-    the former are areas, of the latter, in flat data, lines.
+    """Some rows of the graph's edges, and the superpixels at their ends.
 
     Parameters
     ----------
-    nodes, edges
-        The graph's tables, whole.
+    edges
+        EDGE_COLUMNS of m edges.
+    ends
+        (m, 2) int64, the place of both ends among ``nodes``.
+    nodes
+        NODE_COLUMNS of the superpixels at the ends, each once.
+    radii_nm
+        Of ``nodes``, see ``radii_nm``.
+    contacts
+        Of both ends of the edges.
     flat
         Whether superpixels lie within sections.
     voxel_size_nm
         zyx.
-    radii_nm
-        (n, 2) if flat, else (n, 3), descending: standard deviation of a superpixel's body
-        along its principal axes (see ``principal_axes``); above 0.
-    degree
-        (n,) int64, edges.
-    surface, longest
-        (n, 2) float64, sum and maximum of the voxel faces of a node's edges.
-    common
-        (m,) int64, neighbours that both ends of an edge share.
     """
 
-    nodes: Table
     edges: Table
+    ends: NDArray[np.int64]
+    nodes: Table
+    radii_nm: NDArray[np.float64]
+    contacts: Contacts
     flat: bool
     voxel_size_nm: tuple[float, float, float]
-    radii_nm: NDArray[np.float64]
-    degree: NDArray[np.int64]
-    surface: NDArray[np.float64]
-    longest: NDArray[np.float64]
-    common: NDArray[np.int64]
 
     @classmethod
-    def of(cls, nodes: Table, edges: Table, flat: bool, volume: VolumeInfo) -> Self:
-        """From the graph's tables."""
-        count = len(nodes["id"])
-        uv = edges["uv"].astype(np.int64)
-        degree = np.bincount(uv.ravel(), minlength=count).astype(np.int64)
-        length = np.repeat(edges["length_voxels"].astype(np.float64), 2)
-        kind = 2 * uv.ravel() + np.repeat(edges["across_sections"].astype(np.int64), 2)
-        longest = np.zeros(2 * count)
-        np.maximum.at(longest, kind, length)
-        variances = principal_variances(
-            with_voxel_extent(nodes["moments"]), volume.voxel_size_nm, flat
-        )
+    def of(
+        cls,
+        inputs: Inputs,
+        begin: int,
+        index: NDArray[np.int64],
+        ends: NDArray[np.int64],
+        flat: bool,
+        volume: VolumeInfo,
+    ) -> Self:
+        """Read from the graph's ``nodes``, ``edges`` and ``neighbours``.
+
+        Parameters
+        ----------
+        inputs
+            Of a step.
+        begin
+            The first of the edges.
+        index
+            (k,) int64, ascending: rows of the nodes at their ends.
+        ends
+            (m, 2) int64, places in ``index``.
+        flat, volume
+            See above.
+        """
+        nodes = {name: take(inputs["nodes"], name, index) for name in NODE_COLUMNS}
+        last = begin + len(ends)
         return cls(
+            edges={name: inputs["edges"].read(name, begin, last) for name in EDGE_COLUMNS},
+            ends=ends,
             nodes=nodes,
-            edges=edges,
+            radii_nm=radii_nm(nodes["moments"], flat, volume),
+            contacts=Contacts.of(index[ends], inputs),
             flat=flat,
             voxel_size_nm=volume.voxel_size_nm,
-            radii_nm=np.sqrt(variances),
-            degree=degree,
-            surface=np.asarray(np.bincount(kind, length, 2 * count), np.float64).reshape(-1, 2),
-            longest=longest.reshape(-1, 2),
-            common=common_neighbours(edges["uv"], degree),
         )
+
+
+def radii_nm(moments: NDArray[np.float64], flat: bool, volume: VolumeInfo) -> NDArray[np.float64]:
+    """Standard deviations of superpixels' bodies along their principal axes.
+
+    Parameters
+    ----------
+    moments
+        (n, 6) of their voxels' centres, see the graph's ``nodes``.
+    flat
+        Whether superpixels lie within sections.
+    volume
+        Gives the voxel size.
+
+    Returns
+    -------
+    radii
+        (n, 2) if flat, else (n, 3) float64, descending; above 0.
+    """
+    return np.sqrt(principal_variances(with_voxel_extent(moments), volume.voxel_size_nm, flat))

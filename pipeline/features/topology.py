@@ -33,16 +33,15 @@ COLUMNS = (
 
 def values(surroundings: Surroundings, rows: slice) -> NDArray[np.float32]:
     """Columns of some edges, (m, 7) float32, see COLUMNS."""
-    edges = surroundings.edges
-    uv = edges["uv"][rows].astype(np.int64)
+    edges, contacts = surroundings.edges, surroundings.contacts
     length = edges["length_voxels"][rows].astype(np.float64)
     across = edges["across_sections"][rows].astype(np.float64)
-    sizes = surroundings.nodes["size_voxels"][uv].astype(np.float64)
+    sizes = surroundings.nodes["size_voxels"][surroundings.ends[rows]].astype(np.float64)
     smaller = sizes.min(1)
     # superpixels that are not flat may share more faces than the smaller has voxels
     union = np.maximum(sizes.sum(1) - length, 1)
-    degree = surroundings.degree[uv]
-    common = surroundings.common[rows]
+    degree = contacts.degree[rows]
+    common = contacts.common[rows]
     either = degree.sum(1) - 2 - common
     return np.stack(
         [

@@ -2,6 +2,9 @@
 
 1. Background where the mask volume is 0, if the run has one.
 2. Background where the raw data are padding: squares of one grey value in a section.
+3. Blocks without tissue are listed in the table ``background``: no later stage computes them.
+   The list is about work only. It differs between stores with other blocks; results do not,
+   because every later stage gives 0 wherever there is no tissue.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ import numpy as np
 from pydantic import Field, FiniteFloat
 
 from pipeline.contract import (
+    BLOCKS,
+    KEY,
     ArraySpec,
     Block,
     Halo,
@@ -21,8 +26,13 @@ from pipeline.contract import (
     Resources,
     Stage,
     StageConfig,
+    Step,
+    TableSpec,
 )
 from pipeline.foreground.padding import section_padding
+from pipeline.tables import row_range
+
+BACKGROUND = "background"
 
 
 class ForegroundConfig(StageConfig):
@@ -61,11 +71,12 @@ def compute(
     """Foreground of ``block.write``: ``foreground`` uint8, 1 = tissue, 0 = background.
 
     Reads ``raw`` and, if the run has one, ``mask`` ((Z, Y, X), 0 = background) over
-    ``block.read``.
+    ``block.read``. Keeps ``background``: a row with the flat index in the volume of the
+    block's first voxel, if it has no tissue.
     """
     mask = inputs.get("mask")
     tissue = np.ones(block.write.shape, np.bool_) if mask is None else mask[block.inner] != 0
-    if config.looks_for_padding:
+    if config.looks_for_padding and tissue.any():
         depth, rows, columns = block.inner
         raw = inputs["raw"][depth]
 
@@ -75,15 +86,51 @@ def compute(
 
         with ThreadPoolExecutor(resources.threads) as pool:
             list(pool.map(unpadded, range(len(raw))))
-    return {"foreground": tissue.astype(np.uint8)}
+    first = np.ravel_multi_index(block.write.begin, block.volume_shape)
+    empty = np.full(0 if tissue.any() else 1, first, np.uint64)
+    return {"foreground": tissue.astype(np.uint8), BACKGROUND: {KEY: empty}}
+
+
+def count_background(inputs: Inputs, config: ForegroundConfig, resources: Resources) -> int:
+    """Number of blocks without tissue.
+
+    Where no block has any, none counts as background: a pass over blocks has at least one.
+    """
+    counts = inputs.parts(BLOCKS).counts(BACKGROUND)
+    return 0 if counts.all() else int(counts.sum())
+
+
+def list_background(
+    task: int, inputs: Inputs, config: ForegroundConfig, resources: Resources
+) -> Outputs:
+    """Blocks without tissue, in their order.
+
+    Returns
+    -------
+    outputs
+        ``background``: ``first_voxel`` (b,) uint64, flat index in the volume of the first voxel
+        of every write block that is background.
+    """
+    parts = inputs.parts(BLOCKS)
+    begin, end = row_range(task, count_background(inputs, config, resources))
+    first = parts.keys(BACKGROUND)[parts.counts(BACKGROUND) > 0, 0]
+    return {BACKGROUND: {"first_voxel": first[begin:end]}}
 
 
 STAGE = Stage(
     name="foreground",
-    version=1,
+    version=2,
     config=ForegroundConfig,
     reads=("raw", "mask"),
-    writes=(ArraySpec("foreground", "uint8", "labels"),),
+    arrays=(ArraySpec("foreground", "uint8", "labels"),),
     compute=compute,
     halo=halo,
+    after=(
+        Step(
+            name="background",
+            compute=list_background,
+            rows=count_background,
+            writes=(TableSpec(BACKGROUND, {"first_voxel": "uint64"}),),
+        ),
+    ),
 )

@@ -1,9 +1,9 @@
-"""Nodes, edges and overlaps of one block, keyed by superpixel ids, and their exact unions."""
+"""Nodes, edges and overlaps of one block, keyed by superpixel ids."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,40 +99,6 @@ def block_overlaps(labels: Labels) -> Table:
     return {"ids": ids, "voxels": totals[:, 0].astype(np.uint64)}
 
 
-def no_overlaps() -> Table:
-    """The table of a block whose sections are not flat."""
-    return {"ids": np.zeros((0, 2), np.uint64), "voxels": np.zeros(0, np.uint64)}
-
-
-def union_nodes(rows: Table) -> Table:
-    """One row for every id: sizes and sums added, boxes united; exact in any order."""
-    order = np.argsort(rows["id"], kind="stable")
-    ids = rows["id"][order]
-    first = _group_starts(ids)
-    box = rows["box"][order]
-    added = {name: rows[name][order] for name in ("size_voxels", "sums", "products")}
-    return {
-        "id": ids[first],
-        **{name: _reduce(np.add, column, first) for name, column in added.items()},
-        "box": np.concatenate(
-            [_reduce(np.minimum, box[:, :3], first), _reduce(np.maximum, box[:, 3:], first)], 1
-        ),
-    }
-
-
-def union_pairs(rows: Table) -> Table:
-    """One row for every pair of ``ids``: all other columns added; exact in any order."""
-    ids = rows["ids"]
-    order = np.lexsort((ids[:, 1], ids[:, 0]))
-    ids = ids[order]
-    first = _group_starts(ids)
-    added = {name: column[order] for name, column in rows.items() if name != "ids"}
-    return {
-        "ids": ids[first],
-        **{name: _reduce(np.add, column, first) for name, column in added.items()},
-    }
-
-
 def _pairs(
     labels: Labels, shifts: tuple[tuple[int, int, int], ...]
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
@@ -148,21 +114,3 @@ def _pairs(
     order = np.argsort(keys)
     pairs = np.stack([keys >> np.uint64(32), keys & LABEL], 1)[order].astype(np.int64) - 1
     return labels.ids[pairs], totals[order]
-
-
-def _group_starts(rows: NDArray[Any]) -> NDArray[np.int64]:
-    """Positions where sorted rows change: (n,) or (n, k) -> first row of every group."""
-    if not len(rows):
-        return np.zeros(0, np.int64)
-    changed = rows[1:] != rows[:-1]
-    if changed.ndim > 1:
-        changed = changed.any(1)
-    return np.flatnonzero(np.concatenate([[True], changed])).astype(np.int64)
-
-
-def _reduce(operation: np.ufunc, values: NDArray[Any], first: NDArray[np.int64]) -> NDArray[Any]:
-    """Reduce groups of rows; no rows give no rows."""
-    if not len(first):
-        return values[:0]
-    reduced: NDArray[Any] = operation.reduceat(values, first, axis=0)
-    return reduced

@@ -1,7 +1,8 @@
 """Family: when clusterings of the graph bring two superpixels together.
 
 Agglomerations at several linkages say at which P(cut) the two come into one cluster; greedy
-multicuts at several priors say how often they stay apart. Both see the whole graph.
+multicuts at several priors say how often they stay apart. Both see all of the graph that they
+are given: the volume's, or that around a cell.
 
 Beier et al., "Multicut brings automated neurite segmentation closer to human performance",
 Nature Methods 2017 (its clustering features: eight exponents of size, their mean and deviation).

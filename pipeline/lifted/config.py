@@ -60,6 +60,18 @@ class LiftedConfig(StageConfig):
         description="Priors of a cut of greedy multicuts; the feature is the share of them "
         "that keep the pair apart.",
     )
+    superpixels_per_cell: int = Field(
+        100_000,
+        ge=1,
+        description="Superpixels from which on the volume is divided into cells, and of a cell "
+        "at most, about; each is one task, whose memory grows with it.",
+    )
+    context_nm: float = Field(
+        1500.0,
+        ge=0,
+        description="How far around its cell a task sees the graph; pairs at a cell's border "
+        "and their features depend on it.",
+    )
     region_features: tuple[str, ...] = Field(
         ("raw/mean", "raw/std", "raw/q10", "raw/q90", "boundary/mean", "boundary/std"),
         description="Features of superpixels that are compared between a pair, by name.",

@@ -67,6 +67,7 @@ def compute_lifted_problem(
     volume: VolumeInfo,
     overlaps: Table | None = None,
     *,
+    of_nodes: NDArray[np.bool_] | None = None,
     threads: int = 1,
 ) -> LiftedProblem:
     """Pairs and features, from whatever P(cut) the edges hold; no second forest needed.
@@ -89,6 +90,8 @@ def compute_lifted_problem(
     overlaps
         ``uv`` uint64 (o, 2) u < v, and ``voxels`` (o,), of superpixels two sections apart;
         none by default.
+    of_nodes
+        (n,) nodes whose pairs with a higher node are wanted; all by default.
     threads
         They do not change the result.
 
@@ -124,6 +127,8 @@ def compute_lifted_problem(
         max_partners=resolved.max_partners,
         threads=threads,
     )
+    if of_nodes is not None:
+        pairs = pairs[of_nodes[pairs[:, 0]]]
     short = paths.short_paths(
         adjacency,
         p_cut,

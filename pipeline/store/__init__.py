@@ -3,7 +3,7 @@
 from pipeline.store.annotations import LabelVolume, open_labels, read_labels, read_map
 from pipeline.store.mask import MaskVolume, open_mask
 from pipeline.store.output import Output
-from pipeline.store.ownership import check_apart, is_output
+from pipeline.store.ownership import check_apart, is_output, make_room
 from pipeline.store.volume import Volume, open_volume
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Volume",
     "check_apart",
     "is_output",
+    "make_room",
     "open_labels",
     "open_mask",
     "open_volume",

@@ -2,13 +2,14 @@
 
 Two traps of zarr 3 are closed here. The default codecs of a shard carry no checksum of the
 data, so crc32c stands explicitly inside the shard. A missing or empty file reads as zeros,
-so every chunk is written, and files are looked at before they are read.
+so every chunk is written, and files are looked at before they are read; only background
+blocks, which really are zeros, may have none.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,16 +72,25 @@ def open_array(path: Path, mode: str = "r") -> zarr.Array[Any]:
         raise OutputError(f"{path}: damaged metadata ({reason(error)})") from error
 
 
-def read_box(path: Path, box: Box) -> NDArray[Any]:
+def read_box(path: Path, box: Box, background: Container[Triple] = ()) -> NDArray[Any]:
     """Voxels of a box.
+
+    Parameters
+    ----------
+    path
+        Directory of the array.
+    box
+        In its voxels.
+    background
+        Files, by their index along z, y, x, that may be missing and then are 0.
 
     Raises
     ------
     OutputError
-        If a file is missing, empty or fails its checksum; names it.
+        If another file is missing or empty, or one fails its checksum; names it.
     """
     array = open_array(path)
-    check_files(path, array, box)
+    check_files(path, array, box, background)
     try:
         return np.asarray(array[box.slices])
     except Exception as error:
@@ -105,9 +115,21 @@ def write_box(path: Path, box: Box, data: NDArray[Any]) -> None:
     array[box.slices] = data
 
 
-def check_files(path: Path, array: zarr.Array[Any], box: Box | None = None) -> None:
-    """Check that the files of a box (of the whole array) are there and not empty."""
-    missing = [file for file, _ in _files(path, array, box) if not _is_filled(file)]
+def check_files(
+    path: Path,
+    array: zarr.Array[Any],
+    box: Box | None = None,
+    background: Container[tuple[int, ...]] = (),
+) -> None:
+    """Check that the files of a box (of the whole array) are there and not empty.
+
+    ``background`` is asked for a file that is missing only, by its index along the axes.
+    """
+    missing = [
+        file
+        for index, file, _ in _files(path, array, box)
+        if not _is_filled(file) and index not in background
+    ]
     if missing:
         named = ", ".join(str(file) for file in missing[:FILES_NAMED])
         more = f" and {len(missing) - FILES_NAMED} more" if len(missing) > FILES_NAMED else ""
@@ -164,15 +186,15 @@ def _file_shape(array: zarr.Array[Any]) -> tuple[int, ...]:
 
 def _files(
     path: Path, array: zarr.Array[Any], box: Box | None
-) -> Iterator[tuple[Path, tuple[slice, ...]]]:
-    """Each file that holds some of the box, with the part of the array it holds."""
+) -> Iterator[tuple[tuple[int, ...], Path, tuple[slice, ...]]]:
+    """Index of each file that holds some of the box, its path, the part of the array it holds."""
     begin = box.begin if box else (0,) * array.ndim
     end = box.end if box else array.shape
     steps = _file_shape(array)
     ranges = (range(b // s, -(-e // s)) for b, e, s in zip(begin, end, steps, strict=True))
     for index in itertools.product(*ranges):
         part = tuple(slice(i * s, (i + 1) * s) for i, s in zip(index, steps, strict=True))
-        yield path.joinpath("c", *(str(i) for i in index)), part
+        yield index, path.joinpath("c", *(str(i) for i in index)), part
 
 
 def _is_filled(file: Path) -> bool:
@@ -184,7 +206,7 @@ def _is_filled(file: Path) -> bool:
 
 def _damaged_file(path: Path, array: zarr.Array[Any], box: Box) -> Path:
     """The first file of the box that cannot be read by itself."""
-    for file, part in _files(path, array, box):
+    for _, file, part in _files(path, array, box):
         try:
             array[part]
         except Exception:

@@ -11,9 +11,10 @@ from typing import Any, Self
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from pipeline.contract import ArraySpec, Box, Table, Triple
+from pipeline.contract import ArraySpec, Box, Table, TableSpec, Triple
 from pipeline.errors import OutputError
 from pipeline.store.arrays import check_files, create_volume_array, open_array, read_box, write_box
+from pipeline.store.background import BackgroundBlocks
 from pipeline.store.layout import (
     ROOT_IMAGE,
     Geometry,
@@ -26,13 +27,19 @@ from pipeline.store.layout import (
 from pipeline.store.ngff import channel_window, image_attributes
 from pipeline.store.nodes import MARK, Node, read_node, remove_directory, write_group
 from pipeline.store.ownership import LAYOUT, STORE_VERSION, StoreLayout, check_apart, make_room
-from pipeline.store.pyramid import Kind, build_levels
+from pipeline.store.pyramid import Kind, Pyramid
+from pipeline.store.rows import StoredRows
 from pipeline.store.tables import (
+    check_columns,
     column_names,
+    create_columns,
+    finish_columns,
+    has_columns,
     read_column_attributes,
     read_columns,
     remove_columns,
     write_columns,
+    write_rows,
 )
 from pipeline.store.volume import Volume
 
@@ -178,55 +185,106 @@ class Output:
         write_box(self._array(name), box, data)
 
     def read(self, name: str, box: Box) -> NDArray[Any]:
-        """Voxels of level 0.
+        """Voxels of level 0; 0 in background blocks, which no stage after foreground writes.
 
         Raises
         ------
         OutputError
-            If the array or a file of the box is missing, empty or damaged; names it.
+            If the array or another file of the box is missing, empty or damaged; names it.
         """
-        return read_box(self._array(name), box)
+        return read_box(self._array(name), box, self.background)
 
     def verify(self, name: str, box: Box) -> None:
-        """Check that the files of a written block are there and not empty.
+        """Check that the files of a box are there and not empty; background blocks have none.
 
         Raises
         ------
         OutputError
             Naming the array, the block and the file.
         """
-        check_files(self._array(name), open_array(self._array(name)), box)
+        check_files(self._array(name), open_array(self._array(name)), box, self.background)
 
     def remove(self, name: str) -> None:
         """Remove an array with its pyramid and metadata; nothing happens if it is not there."""
-        group = self._group(name)
+        self._unlist(name)
         if name == ROOT_IMAGE:
-            self._update(self.path, {"ome": None})
             for level in [p for p in self.path.iterdir() if p.name.isdecimal()]:
                 remove_directory(level)
             return
-        self._list_label(name, present=False)
-        remove_directory(group)
+        remove_directory(self._group(name))
 
-    def build_pyramid(self, name: str, kind: Kind) -> None:
-        """Compute the coarser levels of an array, then list all levels in its metadata.
+    @property
+    def pyramid_levels(self) -> int:
+        """Number of coarser levels of every pyramid."""
+        return len(self.levels) - 1
+
+    @property
+    def background(self) -> BackgroundBlocks:
+        """Write blocks without tissue; none before stage ``foreground`` is finished."""
+        return self._background(0)
+
+    def create_level(self, name: str, level: int, *, keep: bool = False) -> bool:
+        """Make a coarser level of an array, empty; the array is not listed as an image any more.
 
         Parameters
         ----------
         name
-            A complete array.
+            An array with its finer levels.
+        level
+            From 1 to ``pyramid_levels``.
+        keep
+            Go on with what an interrupted run left of it.
+
+        Returns
+        -------
+        kept
+            Whether blocks of it that were written before are still there.
+        """
+        self._unlist(name)
+        return self._pyramid(name).create(level, keep=keep)
+
+    def level_blocks(self, level: int) -> list[Triple]:
+        """Blocks of a level that are to be written, background left out; one is one file."""
+        return self._pyramid(ROOT_IMAGE).blocks(level)
+
+    def write_level_block(self, name: str, kind: Kind, level: int, index: Triple) -> None:
+        """Compute one block of a level from the level before it; several processes may.
+
+        Parameters
+        ----------
+        name
+            An array whose finer levels are complete.
         kind
             ``image``: mean. ``labels``: mode (see ``pyramid.downsample_mode``).
+        level
+            From 1 to ``pyramid_levels``; made by ``create_level``.
+        index
+            One of ``level_blocks``.
 
         Raises
         ------
         OutputError
-            If a file of level 0 is missing or damaged.
+            If a file of the level before is missing or damaged.
         """
+        self._pyramid(name).write(level, kind, index)
+
+    def finish_pyramid(self, name: str, kind: Kind) -> None:
+        """List the levels of an array in its metadata, so that viewers find it.
+
+        Parameters
+        ----------
+        name
+            An array with all its levels.
+        kind
+            ``image`` or ``labels``.
+
+        Raises
+        ------
+        OutputError
+            If a file of a level is missing or empty.
+        """
+        self._pyramid(name).check()
         group = self._group(name)
-        check_files(self._array(name), open_array(self._array(name)))
-        self._update(group, {"ome": None})
-        build_levels(group, self.levels, kind, self.block_shape)
         if kind == "image":
             ome = image_attributes(self.levels, name, "mean")
             self._update(group, {"ome": {**ome, "omero": channel_window(name, 0, 255)}})
@@ -235,26 +293,88 @@ class Output:
             self._update(group, {"ome": {**ome, "image-label": {"source": {"image": "../../"}}}})
             self._list_label(name, present=True)
 
+    def create_table(
+        self,
+        spec: TableSpec,
+        widths: Mapping[str, int],
+        rows: int,
+        attributes: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        """Make columns of ``graph/<name>`` to be filled by ``write_rows``; others stay.
+
+        Parameters
+        ----------
+        spec
+            The columns.
+        widths
+            Column -> numbers in a row, of columns with several.
+        rows
+            Of all of them.
+        attributes
+            Column -> JSON attributes, e.g. names and units of features.
+        """
+        create_columns(self._table(spec.name), spec.columns, widths, rows, attributes)
+
+    def write_rows(self, name: str, columns: Table, begin: int) -> None:
+        """Write whole files of created columns; several processes may, of different rows.
+
+        Parameters
+        ----------
+        name
+            Of the table.
+        columns
+            Name -> (rows, ...) array, to a multiple of ``ROWS`` or the table's end.
+        begin
+            First row, a multiple of ``ROWS``.
+        """
+        write_rows(self._table(name), columns, begin)
+
+    def finish_table(self, name: str, columns: Sequence[str]) -> None:
+        """Give created columns their names; before that, nobody sees them.
+
+        Raises
+        ------
+        OutputError
+            If a file is missing or empty; names it.
+        """
+        finish_columns(self._table(name), columns)
+
+    def has_partial(self, name: str, columns: Sequence[str], rows: int) -> bool:
+        """Whether an interrupted run created these columns, so that it can be gone on with."""
+        return has_columns(self._table(name), columns, rows)
+
+    def verify_table(self, name: str, columns: Sequence[str]) -> None:
+        """Check that every file of finished columns is there and not empty.
+
+        Raises
+        ------
+        OutputError
+            Naming the column and the file.
+        """
+        check_columns(self._table(name), columns)
+
     def write_table(
         self,
         name: str,
         columns: Table,
         attributes: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """Write columns of ``graph/<name>``; other columns stay (see ``tables``)."""
+        """Create, write and finish columns that are in memory; other columns stay."""
         write_columns(self._table(name), columns, attributes)
 
-    def read_table(
-        self, name: str, columns: Sequence[str] | None = None, rows: slice | None = None
-    ) -> Table:
-        """Columns of a table, all by default.
+    def read_table(self, name: str, columns: Sequence[str] | None = None) -> Table:
+        """Whole columns of a table, all by default.
 
         Raises
         ------
         OutputError
             If the table or a column is missing or damaged.
         """
-        return read_columns(self._table(name), columns, rows)
+        return read_columns(self._table(name), columns)
+
+    def rows(self, name: str, columns: Sequence[str]) -> StoredRows:
+        """Columns of a table, of which ranges are read when they are asked for."""
+        return StoredRows(self._table(name), columns)
 
     def read_attributes(self, name: str) -> dict[str, dict[str, Any]]:
         """Attributes of every column of a table."""
@@ -274,6 +394,21 @@ class Output:
 
     def _table(self, name: str) -> Path:
         return self.path / table_path(name)
+
+    def _background(self, level: int) -> BackgroundBlocks:
+        return BackgroundBlocks(self.path, self.levels, self.block_shape, level)
+
+    def _pyramid(self, name: str) -> Pyramid:
+        background = [self._background(level) for level in range(len(self.levels))]
+        return Pyramid(self._group(name), self.levels, self.block_shape, background)
+
+    def _unlist(self, name: str) -> None:
+        """Take an image out of what viewers read, whatever is left of it."""
+        group = self._group(name)
+        if name != ROOT_IMAGE:
+            self._list_label(name, present=False)
+        if (group / "zarr.json").is_file():
+            self._update(group, {"ome": None})
 
     def _list_label(self, name: str, *, present: bool) -> None:
         """Name a label image in, or take it out of, the list that viewers read."""

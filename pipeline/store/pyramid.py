@@ -3,38 +3,141 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import Box, Triple
-from pipeline.grid import blocks
-from pipeline.store.arrays import create_volume_array, open_array, read_box, write_box
+from pipeline.contract import Box, Halo, Triple
+from pipeline.errors import OutputError
+from pipeline.grid import block_at, blocks
+from pipeline.store.arrays import (
+    check_files,
+    create_volume_array,
+    open_array,
+    read_box,
+    write_box,
+)
 from pipeline.store.layout import Level, shard_shape
 from pipeline.store.nodes import remove_directory
 
 Kind = Literal["image", "labels"]
-MIXED_AT_ONCE = 1 << 22
+MIXED_AT_ONCE = 1 << 18
 
 
-def build_levels(group: Path, levels: Sequence[Level], kind: Kind, block_shape: Triple) -> None:
-    """Write the arrays 1, 2, ... of an image from its array 0.
-
-    Memory is bounded by about one file of either level. Old levels are removed first.
+@dataclass(frozen=True)
+class Pyramid:
+    """The levels of one image, each made from the one before, file by file.
 
     Parameters
     ----------
     group
-        Directory of the image.
+        Directory of the image; its arrays are 0, 1, ...
     levels
-        All levels, finest first.
-    kind
-        ``image``: mean. ``labels``: mode.
+        Finest first.
     block_shape
         zyx, in voxels; the file size of every level.
+    background
+        Of every level, files that are not written and read as 0; none by default.
+    """
+
+    group: Path
+    levels: Sequence[Level]
+    block_shape: Triple
+    background: Sequence[Container[Triple]] = ()
+
+    def create(self, number: int, *, keep: bool = False) -> bool:
+        """Make a level, empty; an old one is removed.
+
+        Parameters
+        ----------
+        number
+            Of the level, from 1.
+        keep
+            Go on with what an interrupted run left, if it has the right shape.
+
+        Returns
+        -------
+        kept
+            Whether files that were written before are still there.
+        """
+        shape, dtype = self.levels[number].shape, open_array(self._array(0)).dtype
+        if keep and self._fits(number, dtype):
+            return True
+        create_volume_array(self._array(number), shape, dtype.name, self.block_shape)
+        return False
+
+    def blocks(self, number: int) -> list[Triple]:
+        """Index of every file of a level that is to be written, z slowest."""
+        files = self._files(number)
+        absent = self._background(number)
+        found = (block.index for block in blocks(self.levels[number].shape, files))
+        return [index for index in found if index not in absent]
+
+    def write(self, number: int, kind: Kind, index: Triple) -> None:
+        """Write one file of a level from the level before; no other file is touched.
+
+        Memory is bounded by about one file of either level.
+
+        Raises
+        ------
+        OutputError
+            If a file of the level before is missing or damaged.
+        """
+        level = self.levels[number]
+        box = block_at(index, level.shape, self._files(number), Halo()).write
+        downsample = downsample_mode if kind == "labels" else downsample_mean
+        data = np.empty(box.shape, open_array(self._array(number)).dtype)
+        for part in _halves(box):
+            fine = self._read(number - 1, _covered(part, level, self.levels[number - 1]))
+            data[part.within(box)] = downsample(fine, level.factor)
+        write_box(self._array(number), box, data)
+
+    def check(self) -> None:
+        """Check that the files of all levels are there and not empty.
+
+        Raises
+        ------
+        OutputError
+            Naming the level and its files.
+        """
+        for number in range(len(self.levels)):
+            array = self._array(number)
+            check_files(array, open_array(array), background=self._background(number))
+
+    def _read(self, number: int, box: Box) -> NDArray[Any]:
+        return read_box(self._array(number), box, self._background(number))
+
+    def _array(self, number: int) -> Path:
+        return self.group / str(number)
+
+    def _files(self, number: int) -> Triple:
+        return shard_shape(self.levels[number].shape, self.block_shape)
+
+    def _background(self, number: int) -> Container[Triple]:
+        return self.background[number] if self.background else ()
+
+    def _fits(self, number: int, dtype: np.dtype[Any]) -> bool:
+        try:
+            array = open_array(self._array(number))
+        except OutputError:
+            return False
+        there = (array.shape, array.shards, array.dtype)
+        return there == (self.levels[number].shape, self._files(number), dtype)
+
+
+def build_levels(group: Path, levels: Sequence[Level], kind: Kind, block_shape: Triple) -> None:
+    """Write the arrays 1, 2, ... of an image from its array 0, here and one after the other.
+
+    Parameters
+    ----------
+    group, levels, block_shape
+        See ``Pyramid``. Old levels are removed first.
+    kind
+        ``image``: mean. ``labels``: mode.
 
     Raises
     ------
@@ -43,14 +146,11 @@ def build_levels(group: Path, levels: Sequence[Level], kind: Kind, block_shape: 
     """
     for old in [p for p in group.iterdir() if p.name.isdecimal() and int(p.name) > 0]:
         remove_directory(old)
-    dtype = open_array(group / "0").dtype.name
-    for number, level in enumerate(levels[1:], start=1):
-        finer, coarser = group / str(number - 1), group / str(number)
-        shards = shard_shape(level.shape, block_shape)
-        create_volume_array(coarser, level.shape, dtype, block_shape)
-        for block in blocks(level.shape, shards):
-            data = _coarse_block(finer, levels[number - 1].shape, block.write, level.factor, kind)
-            write_box(coarser, block.write, data)
+    pyramid = Pyramid(group, levels, block_shape)
+    for number in range(1, len(levels)):
+        pyramid.create(number)
+        for index in pyramid.blocks(number):
+            pyramid.write(number, kind, index)
 
 
 def downsample_mean(array: NDArray[Any], factor: Triple) -> NDArray[Any]:
@@ -135,20 +235,13 @@ def _cells(array: NDArray[Any], factor: Triple) -> list[NDArray[Any]]:
     return [even[corner] for corner in itertools.product(*steps)]
 
 
-def _coarse_block(
-    finer: Path, finer_shape: Triple, box: Box, factor: Triple, kind: Kind
-) -> NDArray[Any]:
-    """Voxels of a box of the coarser level, read part by part from the finer one."""
-    downsample = downsample_mode if kind == "labels" else downsample_mean
-    data = np.empty(box.shape, open_array(finer).dtype)
-    for part in _halves(box):
-        z, y, x = (b * f for b, f in zip(part.begin, factor, strict=True))
-        end_z, end_y, end_x = (
-            min(e * f, n) for e, f, n in zip(part.end, factor, finer_shape, strict=True)
-        )
-        fine = read_box(finer, Box((z, y, x), (end_z, end_y, end_x)))
-        data[part.within(box)] = downsample(fine, factor)
-    return data
+def _covered(box: Box, level: Level, finer: Level) -> Box:
+    """Voxels of the finer level that a box of a level is made of."""
+    z, y, x = (b * f for b, f in zip(box.begin, level.factor, strict=True))
+    end_z, end_y, end_x = (
+        min(e * f, n) for e, f, n in zip(box.end, level.factor, finer.shape, strict=True)
+    )
+    return Box((z, y, x), (end_z, end_y, end_x))
 
 
 def _halves(box: Box) -> Iterator[Box]:

@@ -1,61 +1,161 @@
-"""Tables on disk: one array a column, whole or not there."""
+"""Tables on disk: one array a column, written by ranges of rows, whole or not there.
+
+A column is made under a temporary name, filled by many tasks, and renamed when all its files
+are there. A file holds a power of two of rows that divides ``contract.ROWS``, so tasks that
+write ``ROWS`` rows each never share one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 
-from pipeline.contract import Table
+from pipeline.contract import ROWS, Table
 from pipeline.errors import OutputError
-from pipeline.store.arrays import check_files, create_table_array, open_array, reason
+from pipeline.store.arrays import FILES_NAMED, create_table_array, open_array
 from pipeline.store.nodes import remove_directory, write_group
+from pipeline.store.rows import StoredRows, file_of, is_filled
 
-CHUNK_ROWS = 1 << 17
-CHUNK_BYTES = 1 << 25
+FILE_BYTES = 1 << 25
+"""Of the rows in one file of a column, before compression, at most (a single row may be more)."""
 
 
-def write_columns(
-    folder: Path, columns: Table, attributes: Mapping[str, Mapping[str, Any]] | None = None
+def create_columns(
+    folder: Path,
+    dtypes: Mapping[str, str],
+    widths: Mapping[str, int],
+    rows: int,
+    attributes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Write columns; others of the table stay.
+    """Make empty columns under temporary names; old ones of these names go first.
 
-    1. Old columns of these names are removed.
-    2. Each is written under a temporary name.
-    3. All are renamed, so a kill at any time leaves whole columns or none.
+    Parameters
+    ----------
+    folder
+        Of the table.
+    dtypes
+        Column -> numpy dtype name.
+    widths
+        Column -> numbers in a row, of columns with several.
+    rows
+        Of all columns; none is fine.
+    attributes
+        Column -> JSON attributes, e.g. names and units of features.
+    """
+    unknown = {*(attributes or {}), *widths} - set(dtypes)
+    if unknown:
+        raise AssertionError(f"attributes or widths for missing columns {sorted(unknown)}")
+    for parent in (folder.parent, folder):
+        if not (parent / "zarr.json").is_file():
+            write_group(parent, {})
+    remove_columns(folder, list(dtypes))
+    for name, dtype in dtypes.items():
+        shape = (rows, widths[name]) if name in widths else (rows,)
+        in_file = min(rows_in_file(np.dtype(dtype).itemsize * widths.get(name, 1)), max(rows, 1))
+        kept = (attributes or {}).get(name, {})
+        create_table_array(_partial(folder, name), shape, dtype, in_file, kept)
+
+
+def rows_in_file(row_bytes: int) -> int:
+    """Rows of a column that one file holds, if there are so many: a power of two up to ``ROWS``.
+
+    >>> rows_in_file(8), rows_in_file(4 * 200)
+    (65536, 32768)
+    """
+    rows = ROWS
+    while rows > 1 and rows * row_bytes > FILE_BYTES:
+        rows //= 2
+    return rows
+
+
+def write_rows(folder: Path, columns: Table, begin: int) -> None:
+    """Write rows of columns that were created; whole files, so that several processes may.
 
     Parameters
     ----------
     folder
         Of the table.
     columns
-        Name -> (rows, ...) array of bool, integers or floats; no rows are fine.
-    attributes
-        Column -> JSON attributes, e.g. names and units of features.
+        Name -> (rows, ...) array; they end at a multiple of ``ROWS`` or at the table's end.
+    begin
+        First row, a multiple of ``ROWS``.
     """
-    rows = {len(column) for column in columns.values()}
-    if len(rows) > 1:
-        lengths = {name: len(column) for name, column in columns.items()}
-        raise AssertionError(f"columns of table {folder.name} differ in rows: {lengths}")
-    unknown = set(attributes or {}) - set(columns)
-    if unknown:
-        raise AssertionError(f"attributes for missing columns {sorted(unknown)}")
-    for parent in (folder.parent, folder):
-        if not (parent / "zarr.json").is_file():
-            write_group(parent, {})
-    remove_columns(folder, list(columns))
+    _same_length(folder, columns)
     for name, column in columns.items():
-        _write_column(_partial(folder, name), column, (attributes or {}).get(name, {}))
+        array = open_array(_unfinished(folder, name), "r+")
+        end = begin + len(column)
+        if begin % ROWS or (end % ROWS and end != array.shape[0]) or end > array.shape[0]:
+            raise AssertionError(
+                f"{folder.name}/{name}: rows {begin}:{end} of {array.shape[0]} are no whole files"
+            )
+        if column.dtype != array.dtype or column.shape[1:] != array.shape[1:]:
+            raise AssertionError(
+                f"{folder.name}/{name}: {column.dtype} {column.shape} given for "
+                f"{array.dtype} {array.shape}"
+            )
+        if column.size:
+            array[begin:end] = column
+
+
+def finish_columns(folder: Path, columns: Sequence[str]) -> None:
+    """Give columns their names, if every file is there.
+
+    Killed half-way and called again it goes on, so that a column is whole or not there.
+
+    Raises
+    ------
+    OutputError
+        If a file is missing or empty; names it.
+    """
     for name in columns:
-        _partial(folder, name).rename(folder / name)
+        _check_files(_unfinished(folder, name))
+    for name in columns:
+        if _partial(folder, name).exists():
+            _partial(folder, name).rename(folder / name)
 
 
-def read_columns(
-    folder: Path, columns: Sequence[str] | None = None, rows: slice | None = None
-) -> Table:
-    """Columns of a table (all by default), or a range of their rows.
+def has_columns(folder: Path, columns: Sequence[str], rows: int) -> bool:
+    """Whether columns of so many rows were created, finished or not."""
+    for name in columns:
+        try:
+            if open_array(_unfinished(folder, name)).shape[0] != rows:
+                return False
+        except OutputError:
+            return False
+    return True
+
+
+def check_columns(folder: Path, columns: Sequence[str]) -> None:
+    """Check that every file of finished columns is there and not empty.
+
+    Raises
+    ------
+    OutputError
+        Naming the column and the files.
+    """
+    for name in columns:
+        _check_files(folder / name)
+
+
+def write_columns(
+    folder: Path, columns: Table, attributes: Mapping[str, Mapping[str, Any]] | None = None
+) -> None:
+    """Create, write and finish columns that are in memory; others of the table stay."""
+    _same_length(folder, columns)
+    rows = len(next(iter(columns.values()), ()))
+    dtypes = {name: column.dtype.name for name, column in columns.items()}
+    widths = {name: column.shape[1] for name, column in columns.items() if column.ndim > 1}
+    create_columns(folder, dtypes, widths, rows, attributes)
+    write_rows(folder, columns, 0)
+    finish_columns(folder, list(columns))
+
+
+def read_columns(folder: Path, columns: Sequence[str] | None = None) -> Table:
+    """Columns of a table, all by default.
 
     Raises
     ------
@@ -63,11 +163,7 @@ def read_columns(
         If the table or a column is missing or damaged, or columns differ in rows.
     """
     names = column_names(folder) if columns is None else list(columns)
-    table = {name: _read_column(folder / name, rows or slice(None)) for name in names}
-    if len({len(column) for column in table.values()}) > 1:
-        lengths = ", ".join(f"{name} {len(column)}" for name, column in table.items())
-        raise OutputError(f"{folder}: columns differ in rows: {lengths}; compute the table again")
-    return table
+    return dict(StoredRows(folder, names))
 
 
 def column_names(folder: Path) -> list[str]:
@@ -89,7 +185,7 @@ def read_column_attributes(folder: Path) -> dict[str, dict[str, Any]]:
     return {name: dict(open_array(folder / name).attrs) for name in column_names(folder)}
 
 
-def remove_columns(folder: Path, columns: Sequence[str]) -> None:
+def remove_columns(folder: Path, columns: Iterable[str]) -> None:
     """Remove columns, and what an interrupted write of them left."""
     for name in columns:
         remove_directory(folder / name)
@@ -100,18 +196,29 @@ def _partial(folder: Path, name: str) -> Path:
     return folder / f".{name}.partial"
 
 
-def _write_column(path: Path, column: np.ndarray[Any, Any], attributes: Mapping[str, Any]) -> None:
-    row_bytes = max(1, column.dtype.itemsize * int(np.prod(column.shape[1:])))
-    rows = max(1, min(CHUNK_ROWS, CHUNK_BYTES // row_bytes))
-    create_table_array(path, column.shape, column.dtype.name, rows, attributes)
-    if column.size:
-        open_array(path, "r+")[...] = column
+def _unfinished(folder: Path, name: str) -> Path:
+    """Where a created column lies; one that a kill left half renamed has its name already."""
+    partial = _partial(folder, name)
+    return partial if partial.exists() else folder / name
 
 
-def _read_column(path: Path, rows: slice) -> np.ndarray[Any, Any]:
-    array = open_array(path)
-    check_files(path, array)
-    try:
-        return np.asarray(array[rows])
-    except Exception as error:
-        raise OutputError(f"{path}: damaged column ({reason(error)})") from error
+def _same_length(folder: Path, columns: Table) -> None:
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise AssertionError(f"columns of table {folder.name} differ in rows: {lengths}")
+
+
+def _check_files(column: Path) -> None:
+    array = open_array(column)
+    missing = [file for file in _files(column, array) if not is_filled(file)]
+    if missing:
+        named = ", ".join(str(file) for file in missing[:FILES_NAMED])
+        more = f" and {len(missing) - FILES_NAMED} more" if len(missing) > FILES_NAMED else ""
+        raise OutputError(f"{column}: finished rows are gone: missing or empty {named}{more}")
+
+
+def _files(column: Path, array: zarr.Array[Any]) -> Iterator[Path]:
+    """Every file of a column."""
+    if array.size:
+        for number in range(-(-array.shape[0] // array.chunks[0])):
+            yield file_of(column, array, number)

@@ -56,11 +56,12 @@ def compute(
     Reads ``boundaries`` and ``foreground`` (Z, Y, X) uint8 over ``block.read``; writes
     ``superpixels`` uint64.
     """
-    boundaries, foreground = inputs["boundaries"], inputs["foreground"] != 0
-    geometry = Geometry.of(config, resources.volume)
-    exact = exact_box(block, geometry.margin)
+    foreground = inputs["foreground"] != 0
     if not foreground[block.inner].any():
         return {"superpixels": np.zeros(block.write.shape, np.uint64)}
+    boundaries = inputs["boundaries"]
+    geometry = Geometry.of(config, resources.volume)
+    exact = exact_box(block, geometry.margin)
     ids = flat_index(block)[exact.within(block.read)] + np.uint64(1)
     if not geometry.flat:
         fragments = _fragments(boundaries, foreground, ids, (block, exact, 0), config, geometry)
@@ -160,7 +161,7 @@ STAGE = Stage(
     version=2,
     config=SuperpixelsConfig,
     reads=("boundaries", "foreground"),
-    writes=(ArraySpec("superpixels", "uint64", "labels"),),
+    arrays=(ArraySpec("superpixels", "uint64", "labels"),),
     compute=compute,
     halo=halo,
 )

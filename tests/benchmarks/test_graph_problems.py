@@ -20,11 +20,12 @@ from benchmarks.graph_problems import (
     save_problem,
     tiled_problem,
 )
-from pipeline.contract import Block, Box, Resources, VolumeInfo
+from pipeline.contract import Resources, VolumeInfo
 from pipeline.graph import STAGE
 from pipeline.graph.stage import GraphConfig
 from pipeline.multicut.costs import signed_costs
 from pipeline.multicut.problem import Problem
+from workflows.in_memory import run_stage
 
 SIDE = 6
 
@@ -39,11 +40,7 @@ def grid_labels(sections: int = 2) -> NDArray[np.uint64]:
 def grid_graph(seed: int = 0) -> RealGraph:
     labels = grid_labels()
     info = VolumeInfo(labels.shape, (40, 4, 4), "uint8")
-    box = Box((0, 0, 0), labels.shape)
-    block = Block((0, 0, 0), box, box, labels.shape)
-    resources = Resources(info)
-    part = STAGE.compute(block, {"superpixels": labels}, GraphConfig(), resources)
-    tables = STAGE.merge([part], {}, GraphConfig(), resources)
+    tables = run_stage(STAGE, {"superpixels": labels}, GraphConfig(), Resources(info))
     p_cut = np.random.default_rng(seed).uniform(0.05, 0.95, len(tables["edges"]["uv"]))
     return real_graph(tables["nodes"], tables["edges"], p_cut.astype(np.float32), info)
 

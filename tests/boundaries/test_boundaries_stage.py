@@ -12,10 +12,11 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.boundaries.model import BoundaryModel
-from pipeline.boundaries.stage import STAGE, BoundariesConfig, tiles
+from pipeline.boundaries.stage import STAGE, BoundariesConfig, compute, tiles
 from pipeline.contract import Halo, Resources, Triple, VolumeInfo
 from pipeline.errors import ModelError
 from pipeline.grid import blocks, whole
+from pipeline.held import HeldInputs
 
 ISOTROPIC = (8.0, 8.0, 8.0)
 RANGE = {"low": np.array([0.0]), "high": np.array([255.0])}
@@ -37,24 +38,29 @@ def settings(precision: Any = "fp32", **values: Any) -> BoundariesConfig:
 
 
 def by_blocks(
-    raw: NDArray[np.uint8], block_shape: Triple, config: BoundariesConfig, given: Resources
+    raw: NDArray[np.uint8],
+    block_shape: Triple,
+    config: BoundariesConfig,
+    given: Resources,
+    foreground: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
     shape = given.volume.shape
+    tissue = np.ones(shape, np.uint8) if foreground is None else foreground
     result = np.full(shape, 77, np.uint8)
     for block in blocks(shape, block_shape, STAGE.halo(config, given)):
-        inputs = {"raw": raw[block.read.slices], "intensity": RANGE}
-        result[block.write.slices] = STAGE.compute(block, inputs, config, given)["boundaries"]
+        read = block.read.slices
+        inputs = HeldInputs({"raw": raw[read], "intensity": RANGE, "foreground": tissue[read]})
+        result[block.write.slices] = compute(block, inputs, config, given)["boundaries"]
     return result
 
 
 def at_once(
-    raw: NDArray[np.uint8], config: BoundariesConfig, given: Resources
+    raw: NDArray[np.uint8],
+    config: BoundariesConfig,
+    given: Resources,
+    foreground: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    inputs = {"raw": raw, "intensity": RANGE}
-    result: NDArray[np.uint8] = STAGE.compute(whole(given.volume.shape), inputs, config, given)[
-        "boundaries"
-    ]
-    return result
+    return by_blocks(raw, given.volume.shape, config, given, foreground)
 
 
 @pytest.mark.parametrize("planes", ["xy", "three"])
@@ -200,6 +206,73 @@ def test_nan_is_an_error_and_not_a_voxel_without_boundary() -> None:
     config = settings(planes="xy", tile=shape)
     with pytest.raises(ModelError, match="NaN"):
         at_once(grey(shape), config, resources(Constant(1.0), shape, halo=0))
+
+
+def blob(shape: Triple) -> NDArray[np.uint8]:
+    """Foreground in the middle of y and x; of some sections there is none at all."""
+    z, y, x = np.indices(shape)
+    centre = [n / 2 for n in shape[1:]]
+    inside = ((y - centre[0]) / centre[0]) ** 2 + ((x - centre[1]) / centre[1]) ** 2 < 0.4
+    return (inside & (z > 0) & (z != 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("planes", ["xy", "three"])
+@pytest.mark.parametrize("block_shape", [(3, 4, 8), (6, 16, 20), (3, 8, 20)])
+def test_background_is_zero_and_tissue_is_as_without_background(
+    planes: Any, block_shape: Triple, lopsided: Any
+) -> None:
+    shape = (6, 13, 18)
+    raw, foreground = grey(shape), blob(shape)
+    config = settings(planes=planes, tile=(3, 4, 4), batch=2)
+    given = resources(lopsided(), shape, halo=2)
+    expected = np.where(foreground, at_once(raw, config, given), 0)
+    assert_array_equal(by_blocks(raw, block_shape, config, given, foreground), expected)
+    assert expected.any()
+
+
+class Counting(nn.Module):
+    """P(boundary) = 1/2; keeps how many sections it was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sections = 0
+
+    def forward(self, sections: Tensor) -> Tensor:
+        self.sections += len(sections)
+        return torch.zeros((len(sections), 2, *sections.shape[2:]))
+
+
+@pytest.mark.parametrize(
+    ("tissue", "planes", "sections"),
+    [
+        # tiles of 4 x 8 x 8 in a volume of 8 x 16 x 16: 4 along z, 8 along y, 8 along x
+        (np.s_[:, :, :], "xy", 8 * 4),
+        (np.s_[5, 9, 9], "xy", 1),
+        (np.s_[1:3, :, :4], "xy", 2 * 2),
+        (np.s_[5, 9, 9], "three", 3),
+        (np.s_[2:7, 7:9, 0], "three", (5 + 2 + 2) * 2),
+        (np.s_[:0], "three", 0),
+    ],
+)
+def test_only_sections_of_tiles_that_hold_tissue_are_predicted(
+    tissue: Any, planes: Any, sections: int
+) -> None:
+    shape = (8, 16, 16)
+    foreground = np.zeros(shape, np.uint8)
+    foreground[tissue] = 1
+    network = Counting()
+    config = settings(planes=planes, tile=(4, 8, 8), augmentation="none")
+    found = at_once(grey(shape), config, resources(network, shape, halo=2), foreground)
+    assert_array_equal(found, foreground * np.uint8(128))
+    assert network.sections == sections
+
+
+def test_a_block_of_background_reads_no_raw_data() -> None:
+    shape = (1, 4, 4)
+    inputs = HeldInputs({"foreground": np.zeros(shape, np.uint8)})
+    config = settings(planes="xy", tile=shape)
+    found = compute(whole(shape), inputs, config, resources(Counting(), shape, halo=0))
+    assert not found["boundaries"].any()
 
 
 def test_inputs_are_not_mutated(lopsided: Any) -> None:

@@ -113,7 +113,10 @@ VOLUMES: dict[str, tuple[Callable[[Place], tuple[Any, ...]], str]] = {
         lambda p: (p.volume, "--voxel-size", "40,8,-8"),
         "--voxel-size '40,8,-8': sizes must lie between",
     ),
-    "damaged chunk": (damaged_chunk, r"damaged\.zarr: cannot read voxels.*stage intensity"),
+    "damaged chunk": (
+        damaged_chunk,
+        r"stage intensity, blocks: .* 0\.0\.0 .*damaged\.zarr: cannot read voxels",
+    ),
     "region outside": (
         lambda p: (p.volume, "--roi", "0:5,0:99,0:9"),
         "z 0:5 y 0:99 x 0:9 is empty or leaves",
@@ -192,6 +195,29 @@ SETTINGS: dict[str, tuple[Callable[[Place], tuple[Any, ...]], str]] = {
     "tile of no length": (lambda p: ("--set", "boundaries.tile=[1, 0, 8]"), r"boundaries\.tile"),
     "malformed memory": (lambda p: ("--memory", "lots"), "--memory 'lots': give a size"),
     "too little memory": (lambda p: ("--memory", "10MiB"), "more than the .* of --memory"),
+    "two places to work": (
+        lambda p: ("--scheduler", "tcp://127.0.0.1:1", "--cluster", p.folder / "c.yaml"),
+        "give --scheduler or --cluster, not both",
+    ),
+    "workers here and elsewhere": (
+        lambda p: ("--scheduler", "tcp://127.0.0.1:1", "--workers", "2"),
+        "give --workers .* or --scheduler, not both",
+    ),
+    "memory twice": (
+        lambda p: ("--cluster", p.folder / "c.yaml", "--memory", "2GiB"),
+        "workers' memory in the --cluster file",
+    ),
+    "no cluster file": (lambda p: ("--cluster", p.folder / "c.yaml"), r"c\.yaml: no such"),
+    "dashboard without workers": (lambda p: ("--dashboard",), "needs dask workers"),
+    "report nowhere": (
+        lambda p: ("--workers", "2", "--performance-report", p.folder / "no" / "r.html"),
+        "--performance-report .*no/r.html: there is no folder",
+    ),
+    "JSON of a run": (lambda p: ("--json",), "--json goes with --dry-run"),
+    "more memory than there is": (
+        lambda p: ("--workers", "2", "--memory", "1000TiB"),
+        "memory: 2 workers of 1000.0 TiB, this machine has .*: too little",
+    ),
     "unknown device": (lambda p: ("--device", "abacus"), "'abacus' is unknown; use auto, cpu"),
 }
 
@@ -238,6 +264,29 @@ def test_a_bad_mask_is_noticed_before_work_starts(
     output = place.folder / "out.zarr"
     call("run", *arguments(place), "--config", config, "--output", output)
     assert not output.exists()
+
+
+@pytest.mark.parametrize("case", ["unknown key", "truncated network", "too little memory"])
+def test_a_dry_run_gives_the_same_errors(case: str, call: Any, place: Place, config: Path) -> None:
+    make, pattern = SETTINGS[case]
+    output = place.folder / "out.zarr"
+    arguments = (*make(place), "--config", config, "--output", output, "--dry-run")
+    assert_clear(call("run", place.volume, *arguments), pattern)
+    assert not output.exists()
+
+
+def test_a_disk_that_is_far_too_small_is_noticed_before_work_starts(
+    call: Any, place: Place, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass(frozen=True)
+    class Full:
+        free: int = 100
+
+    monkeypatch.setattr("workflows.checks.psutil.disk_usage", lambda folder: Full())
+    for more in ((), ("--dry-run", "--no-calibration")):
+        answer = call("run", place.volume, "--config", config, *more)
+        assert_clear(answer, r"disk: about .* needed, 100 B free at .*: far too little")
+    assert not (place.folder / "v.neurons.zarr").exists()
 
 
 @pytest.mark.parametrize("case", SETTINGS)
@@ -317,7 +366,7 @@ def test_a_full_disk(
 
     monkeypatch.setattr(Output, "write", full)
     answer = call("run", place.volume, "--config", config)
-    assert_clear(answer, r"stage foreground, block 0\.0\.0.*No space left on device", output)
+    assert_clear(answer, r"No space left on device", output)
     monkeypatch.undo()
     monkeypatch.setattr("workflows.provenance.Ledger.mark", full)
     answer = call("run", place.volume, "--config", config)

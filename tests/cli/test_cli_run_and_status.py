@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +14,18 @@ import pytest
 import tifffile
 from small_pipeline import Tissue, contents
 
-from workflows import blockwise
+from workflows import stage_run
+from workflows.tasks import Job
 
 
 def states(answer: Any) -> list[str]:
-    return [row["state"] for row in json.loads(answer.out)]
+    return [row["state"] for row in json.loads(answer.out)["stages"]]
+
+
+def reasons(answer: Any) -> dict[str, str]:
+    """Of the stages that are stale."""
+    rows = json.loads(answer.out)["stages"]
+    return {row["stage"]: "; ".join(row["reason"]) for row in rows if row["state"] == "stale"}
 
 
 def test_run_then_status_then_evaluate(
@@ -37,7 +48,7 @@ def test_run_then_status_then_evaluate(
     table = call("status", output)
     assert table.code == 0
     assert "superpixels" in table.out
-    assert "1/1" in table.out
+    assert "4/4" in table.out
 
     scores = tmp_path / "scores.json"
     scored = call("evaluate", output, truth, "--json", scores)
@@ -47,23 +58,41 @@ def test_run_then_status_then_evaluate(
     before = contents(output)
     again = call("run", volume, "--config", config, "--no-pictures")
     assert again.code == 0
+    assert "[3/10] boundaries: 4 blocks in " in done.err
     assert "boundaries:" not in again.err, "a current stage was run again"
     np.testing.assert_array_equal(contents(output)["neurons/0"], before["neurons/0"])
 
 
-def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
-    call: Any, volume: Path, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    compute = blockwise.run_block
+def press_ctrl_c() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
 
-    def interrupted(job: blockwise.Job, *arguments: Any) -> str:
+
+def end_as_queues_do() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(10)
+
+
+@pytest.mark.parametrize(("end_the_run", "code"), [(press_ctrl_c, 130), (end_as_queues_do, 143)])
+def test_an_ended_run_says_how_to_go_on(
+    end_the_run: Callable[[], None],
+    code: int,
+    call: Any,
+    volume: Path,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compute = stage_run.run_task
+
+    def interrupted(job: Job, *arguments: Any) -> Any:
         if job.stage == "graph":
-            raise KeyboardInterrupt
+            end_the_run()
         return compute(job, *arguments)
 
-    monkeypatch.setattr(blockwise, "run_block", interrupted)
+    monkeypatch.setattr(stage_run, "run_task", interrupted)
     stopped = call("run", volume, "--config", config)
-    assert stopped.code == 130
+    assert stopped.code == code
     assert "the same command goes on" in stopped.err
     output = tmp_path / "v.neurons.zarr"
     assert (
@@ -103,9 +132,9 @@ def test_a_mask_is_kept_with_the_output_and_its_background_stays_empty(
     assert states(call("status", output, "--json")) == ["done"] * 10
     np.testing.assert_array_equal(contents(output)["neurons/0"] > 0, mask > 0)
     (tmp_path / "mask.tif").touch()
-    stale = [row["stage"] for row in json.loads(call("status", output, "--json").out)
-             if row["state"] == "stale"]  # fmt: skip
-    assert stale[:2] == ["foreground", "superpixels"]
+    why = reasons(call("status", output, "--json"))
+    assert why["foreground"] == "mask changed"
+    assert why["superpixels"] == "depends on boundaries; depends on foreground"
 
 
 def test_status_shows_what_a_changed_input_makes_stale(
@@ -116,6 +145,11 @@ def test_status_shows_what_a_changed_input_makes_stale(
     chunk.touch()
     answer = call("status", tmp_path / "v.neurons.zarr", "--json")
     assert states(answer) == ["stale"] * 10
+    why = reasons(answer)
+    assert why["intensity"] == "raw changed"
+    assert why["graph"] == "depends on superpixels"
+    shown = call("status", tmp_path / "v.neurons.zarr").out
+    assert "graph is stale: depends on superpixels" in shown
 
 
 def test_status_of_an_output_whose_input_is_gone_is_one_line(

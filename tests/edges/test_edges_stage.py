@@ -3,14 +3,15 @@
 import numpy as np
 import pytest
 
-from pipeline.contract import Resources, VolumeInfo
-from pipeline.edges import STAGE
+from pipeline.contract import ROWS, Resources, VolumeInfo
+from pipeline.edges import STAGE, stage
 from pipeline.edges.stage import EdgesConfig
 from pipeline.errors import ConfigError, InputError, ModelError
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.stage import edge_names
 from pipeline.forests import fit_forest, load_forest, predict, save_forest
-from pipeline.grid import whole
+from pipeline.held import HeldInputs, HeldRows
+from pipeline.tables import row_tasks
 
 FLAT = VolumeInfo((30, 512, 512), (50.0, 4.0, 4.0), "uint8")
 CUBIC = VolumeInfo((30, 512, 512), (8.0, 8.0, 8.0), "uint8")
@@ -19,12 +20,15 @@ FEATURES = np.array([[3, 0.25], [500, 1], [7, 0]], np.float32)
 
 
 def run(config, models=None, features=FEATURES, names=NAMES, across=(False, True, False)):
-    inputs = {
-        "edges": {"features": features, "across_sections": np.array(across[: len(features)], bool)},
-        "attributes": {"edges/features": {"names": names, "units": [""] * len(names)}},
-    }
+    """P(cut) of all tasks of the one step."""
+    edges = {"features": features, "across_sections": np.array(across[: len(features)], bool)}
+    attributes = {"edges/features": {"names": names, "units": [""] * len(names)}}
+    inputs = HeldInputs({"edges": edges, "attributes": attributes})
+    (step,) = STAGE.steps
     resources = Resources(FLAT, models or {})
-    return STAGE.compute(whole(FLAT.shape), inputs, config, resources)["edges"]["p_cut"]
+    tasks = range(row_tasks(step.rows(inputs, config, resources)))
+    written = [step.compute(task, inputs, config, resources)["edges"] for task in tasks]
+    return np.concatenate([one["p_cut"] for one in written])
 
 
 @pytest.fixture
@@ -146,12 +150,53 @@ def test_threads_do_not_change_the_probabilities(forest_file):
     config = EdgesConfig(forest=str(forest_file))
     models = STAGE.opens(config, "cpu")
     rows = np.random.default_rng(3).random((40_000, 2)).astype(np.float32)
-    inputs = {
-        "edges": {"features": rows, "across_sections": np.zeros(len(rows), bool)},
-        "attributes": {"edges/features": {"names": NAMES}},
-    }
+    edges = {"features": rows, "across_sections": np.zeros(len(rows), bool)}
+    inputs = HeldInputs({"edges": edges, "attributes": {"edges/features": {"names": NAMES}}})
+    (step,) = STAGE.steps
     one, three = (
-        STAGE.compute(whole(FLAT.shape), inputs, config, Resources(FLAT, models, threads))
-        for threads in (1, 3)
+        step.compute(0, inputs, config, Resources(FLAT, models, threads)) for threads in (1, 3)
     )
     np.testing.assert_array_equal(one["edges"]["p_cut"], three["edges"]["p_cut"])
+
+
+def test_tasks_and_stretches_give_what_all_edges_at_once_give(
+    forest_file, across_file, monkeypatch
+):
+    rng = np.random.default_rng(4)
+    features = np.stack(
+        [rng.integers(1, 900, ROWS + 5000), rng.random(ROWS + 5000)], axis=1
+    ).astype(np.float32)
+    across = rng.random(len(features)) < 0.3
+    config = EdgesConfig(forest=str(forest_file), forest_across=str(across_file))
+    models = STAGE.opens(config, "cpu")
+    expected = np.where(
+        across,
+        predict(load_forest(across_file), features, NAMES),
+        predict(load_forest(forest_file), features, NAMES),
+    )
+    monkeypatch.setattr(stage, "STRETCH_BYTES", 2 * 4 * 20_000)
+    assert stage.stretch_rows(len(NAMES)) == 16384
+    np.testing.assert_array_equal(run(config, models, features, across=across), expected)
+
+
+def test_a_task_asks_for_no_more_features_at_a_time_than_a_stretch_holds(monkeypatch):
+    asked = []
+
+    class Watched(HeldRows):
+        def read(self, column, begin, end):
+            asked.append((column, begin, end))
+            return super().read(column, begin, end)
+
+    edges = Watched({"features": np.full((ROWS + 3, 2), 0.5, np.float32)})
+    attributes = {"edges/features": {"names": NAMES}}
+    monkeypatch.setattr(stage, "STRETCH_BYTES", 2 * 4 * ROWS // 2)
+    (step,) = STAGE.steps
+    inputs = HeldInputs({"edges": edges, "attributes": attributes})
+    for task in (0, 1):
+        step.compute(task, inputs, EdgesConfig(forest="none"), Resources(FLAT))
+    half = ROWS // 2
+    assert asked == [
+        ("features", 0, half),
+        ("features", half, ROWS),
+        ("features", ROWS, ROWS + 3),
+    ]

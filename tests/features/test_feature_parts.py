@@ -9,7 +9,6 @@ from pipeline.contract import Resources, VolumeInfo
 from pipeline.features.channels import channel_names
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.parts import measured_parts
-from pipeline.features.statistics import Statistics
 from pipeline.grid import whole
 
 SHAPE = (4, 20, 30)
@@ -59,8 +58,7 @@ def test_without_appearance_edges_keep_their_number_of_samples():
     none, names = measured(CUBIC_NM, families=("regions",))
     assert names == []
     assert np.array_equal(none["edges"]["count"], everything["edges"]["count"])
-    table = {n: c for n, c in none["edges"].items() if n != "ids"}
-    assert Statistics.of_table(table).sums.shape == (len(none["edges"]["ids"]), 0, 4)
+    assert none["edges"]["sums"].shape == (len(none["edges"]["key"]), 0, 4)
 
 
 def test_samples_are_counted_once_in_every_channel():
@@ -68,4 +66,24 @@ def test_samples_are_counted_once_in_every_channel():
     for table in ("edges", "nodes"):
         counts = part[table]["histogram"].sum(2, dtype=np.int64)
         assert (counts == part[table]["count"].astype(np.int64)[:, None]).all()
-        assert 0 not in part[table]["ids"]
+        assert 0 not in part[table]["key"]
+
+
+def test_every_block_keeps_the_same_columns_and_dtypes_whatever_it_holds():
+    flat = Resources(VolumeInfo((2, 300, 300), FLAT_NM, "uint8"))
+    config = FeaturesConfig(sigmas_voxels=(0.8,), families=("raw",))
+    kept = []
+    for superpixels in (np.zeros, np.ones):  # all masked; one with more voxels than uint16 holds
+        inputs = {
+            "raw": np.ones(flat.volume.shape, np.uint8),
+            "boundaries": np.ones(flat.volume.shape, np.uint8),
+            "superpixels": superpixels(flat.volume.shape, np.uint64),
+            "intensity": {"low": np.array([0.0]), "high": np.array([9.0])},
+        }
+        part = measured_parts(whole(flat.volume.shape), inputs, config, flat)
+        kept.append(
+            {(t, n): (c.dtype, c.shape[1:]) for t, table in part.items() for n, c in table.items()}
+        )
+    assert kept[0] == kept[1]
+    assert part["nodes"]["key"].tolist() == [1, 1, 1]
+    assert part["nodes"]["histogram"].sum(0, dtype=np.int64).max(1).tolist() == [180_000] * 2

@@ -4,66 +4,30 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from feature_steps import (
+    CONFIG,
+    CUBIC_NM,
+    FLAT_NM,
+    columns,
+    finished,
+    graph_of,
+    parts_of,
+    run,
+    small_tasks,
+    volume_of,
+)
 from pydantic import ValidationError
-from scipy.spatial import cKDTree
 
-from pipeline.contract import Resources, VolumeInfo
+from pipeline import held
+from pipeline.contract import KEY, Resources, VolumeInfo
 from pipeline.errors import ConfigError
 from pipeline.features import STAGE
-from pipeline.features import parts as parts_module
 from pipeline.features.config import FAMILIES, FeaturesConfig
-from pipeline.graph import STAGE as GRAPH
-from pipeline.graph.stage import GraphConfig
-from pipeline.grid import blocks, whole
-
-FLAT_NM = (40.0, 4.0, 4.0)
-CUBIC_NM = (8.0, 8.0, 8.0)
-CONFIG = FeaturesConfig(sigmas_voxels=(0.8, 1.2))
-INTENSITY = {"low": np.array([100.0]), "high": np.array([900.0])}
-
-
-def graph_of(superpixels, resources):
-    config, block = GraphConfig(), whole(superpixels.shape)
-    part = GRAPH.compute(block, {"superpixels": superpixels}, config, resources)
-    return GRAPH.merge([part], {}, config, resources)
-
-
-def volume_of(rng, shape, flat):
-    """Raw, boundary map, superpixels; some voxels masked."""
-    points = rng.uniform(0, shape, (60, 3)) * ([4, 1, 1] if flat else [1, 1, 1])
-    voxels = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
-    near = cKDTree(points).query(voxels * ([4, 1, 1] if flat else [1, 1, 1]))[1]
-    ids = near + (1000 * np.arange(shape[0])[:, None, None] if flat else 0)
-    superpixels = np.where(near % 7 == 0, 0, ids * 1_000_003 + 5).astype(np.uint64)
-    return {
-        "raw": rng.integers(0, 1024, shape, dtype=np.uint16),
-        "boundaries": rng.integers(0, 256, shape, dtype=np.uint8),
-        "superpixels": superpixels,
-    }
-
-
-def run(arrays, resources, block_shape, rng=None, config=CONFIG):
-    tables = graph_of(arrays["superpixels"], resources)
-    shape = resources.volume.shape
-    parts = []
-    for block in blocks(shape, block_shape, STAGE.halo(config, resources)):
-        crop = {name: array[block.read.slices] for name, array in arrays.items()}
-        parts.append(
-            STAGE.compute(block, {**crop, "intensity": INTENSITY, **tables}, config, resources)
-        )
-    if rng is not None:
-        rng.shuffle(parts)
-    return STAGE.merge(parts, tables, config, resources), tables
-
-
-def columns(table, result, resources, config=CONFIG):
-    names = STAGE.attributes(config, resources)[f"{table}/features"]["names"]
-    return dict(zip(names, result[table]["features"].T, strict=True))
+from pipeline.held import HeldRows
 
 
 @pytest.mark.parametrize("voxel_size", [FLAT_NM, CUBIC_NM], ids=["flat", "cubic"])
-def test_blocks_in_any_order_give_the_features_of_the_whole(voxel_size, monkeypatch):
-    monkeypatch.setattr(parts_module, "ROWS_AT_ONCE", 50)  # several rounds of the merge
+def test_blocks_in_any_order_and_small_tasks_give_the_features_of_the_whole(voxel_size):
     rng = np.random.default_rng(0)
     shape = (13, 26, 23)
     resources = Resources(VolumeInfo(shape, voxel_size, "uint16"))
@@ -71,7 +35,8 @@ def test_blocks_in_any_order_give_the_features_of_the_whole(voxel_size, monkeypa
     before = {name: array.copy() for name, array in arrays.items()}
     expected, tables = run(arrays, resources, shape)
     for block_shape in ((5, 9, 10), (1, 26, 7), (13, 4, 23)):
-        found, _ = run(arrays, resources, block_shape, rng)
+        with small_tasks(rows=64, rows_at_once=25, half_edges=100):
+            found, _ = run(arrays, resources, block_shape, rng)
         for table in ("edges", "nodes"):
             assert np.isfinite(expected[table]["features"]).all()
             assert np.array_equal(found[table]["features"], expected[table]["features"])
@@ -79,6 +44,26 @@ def test_blocks_in_any_order_give_the_features_of_the_whole(voxel_size, monkeypa
     assert len(expected["nodes"]["features"]) == len(tables["nodes"]["id"]) > 40
     for name, array in arrays.items():
         assert np.array_equal(array, before[name]), name
+
+
+def test_a_task_reads_ranges_of_tables_and_of_what_blocks_kept(monkeypatch):
+    rows, shape = 32, (13, 26, 23)
+
+    class Ranged(HeldRows):
+        def read(self, column, begin, end):
+            longest = min(end, self.count) - begin
+            assert column == KEY or longest <= 2 * rows, column
+            return super().read(column, begin, end)
+
+    resources = Resources(VolumeInfo(shape, FLAT_NM, "uint16"))
+    arrays = volume_of(np.random.default_rng(0), shape, True)
+    graph = graph_of(arrays["superpixels"], resources)
+    parts = parts_of(arrays, resources, (13, 26, 12))
+    assert len(graph["edges"]["uv"]) > 6 * rows < len(parts[0]["edges"]["key"])
+    monkeypatch.setattr(held, "HeldRows", Ranged)
+    with small_tasks(rows, rows_at_once=rows, half_edges=rows):
+        tables = finished(STAGE, graph, parts, CONFIG, resources)
+    assert len(tables["edges"]["features"]) == len(graph["edges"]["uv"])
 
 
 def small_volume():

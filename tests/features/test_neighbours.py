@@ -11,9 +11,12 @@ from pipeline.features.neighbours import common_neighbours
 
 
 def common(uv, nodes):
-    uv = np.array(sorted(uv), np.uint64).reshape(-1, 2)
-    degree = np.bincount(uv.ravel().astype(np.int64), minlength=nodes)
-    return common_neighbours(uv, degree).tolist()
+    uv = np.array(sorted(uv), np.int64).reshape(-1, 2)
+    around = [sorted({int(n) for e in uv if k in e for n in e} - {k}) for k in range(nodes)]
+    first = np.cumsum([0, *map(len, around)])
+    return common_neighbours(
+        uv, first, np.array([n for ns in around for n in ns], np.int64)
+    ).tolist()
 
 
 def test_a_square_with_one_diagonal_known_by_hand():

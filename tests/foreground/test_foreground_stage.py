@@ -10,10 +10,13 @@ import tifffile
 from scipy import ndimage
 
 import pipeline
-from pipeline.contract import Halo, Resources, VolumeInfo
+from pipeline.contract import BLOCKS, Halo, Resources, VolumeInfo
 from pipeline.foreground import STAGE
 from pipeline.foreground.stage import ForegroundConfig
 from pipeline.grid import blocks, whole
+from pipeline.held import HeldInputs
+from pipeline.store.background import COLUMN, TABLE
+from pipeline.tables import row_tasks
 
 SMALL = ForegroundConfig(padding_width_voxels=4)
 
@@ -96,3 +99,51 @@ def test_by_default_no_real_tissue_is_taken_for_padding():
     saturated = np.clip(raw.astype(int) * 2 - 200, 0, 255).astype(np.uint8)
     assert (saturated == 0).mean() > 0.05
     assert run_whole(saturated, ForegroundConfig()).all()
+
+
+def listed_background(mask, block_shape):
+    """First voxels of the blocks without tissue, by the pass over blocks and the step after it."""
+    raw = np.full(mask.shape, 50, np.uint8)
+    config, given = ForegroundConfig(padding="none"), resources(raw)
+    kept = []
+    for block in blocks(mask.shape, block_shape):
+        outputs = STAGE.compute(block, {"raw": raw, "mask": mask[block.read.slices]}, config, given)
+        kept.append({"background": outputs["background"]})
+    inputs = HeldInputs({}, {BLOCKS: kept})
+    (step,) = STAGE.after
+    tasks = range(row_tasks(step.rows(inputs, config, given)))
+    tables = [step.compute(task, inputs, config, given) for task in tasks]
+    return np.concatenate([table["background"]["first_voxel"] for table in tables])
+
+
+def test_blocks_without_tissue_are_listed_by_their_first_voxel():
+    mask = np.zeros((4, 6, 10), np.uint8)
+    mask[1, 2, 4] = mask[3, 5, 9] = 1
+    first = listed_background(mask, (4, 3, 5))
+    assert first.dtype == np.uint64
+    assert first.tolist() == [0 * 10 + 5, 3 * 10 + 0]
+    assert listed_background(mask, (2, 6, 10)).tolist() == []
+    assert listed_background(mask, (2, 3, 10)).tolist() == [0 * 60 + 30, 2 * 60 + 0]
+
+
+def test_where_no_block_has_tissue_none_is_listed():
+    mask = np.zeros((2, 6, 6), np.uint8)
+    assert listed_background(mask, (1, 3, 3)).tolist() == []
+
+
+def test_a_long_list_is_written_by_several_tasks():
+    mask = np.zeros((2, 260, 260), np.uint8)
+    mask[0, 0, 0] = 1
+    assert listed_background(mask, (1, 1, 1)).tolist() == list(range(1, 2 * 260 * 260))
+
+
+def test_the_store_knows_the_list_by_its_name():
+    (spec,) = STAGE.tables
+    assert (spec.name, dict(spec.columns)) == (TABLE, {COLUMN: "uint64"})
+
+
+def test_where_the_mask_leaves_no_tissue_the_raw_data_are_not_read():
+    mask = np.zeros((2, 8, 8), np.uint8)
+    block = whole(mask.shape)
+    outputs = STAGE.compute(block, {"mask": mask}, SMALL, resources(mask))
+    assert not outputs["foreground"].any()

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from graph_of_parts import (
+    CONFIG,
+    CUBIC_NM,
+    FLAT_NM,
+    assert_same,
+    finished,
+    parts_of,
+    resources_of,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.contract import Block, Box, Resources, VolumeInfo
+from pipeline.contract import Block, Box
 from pipeline.graph import STAGE
-from pipeline.graph.stage import GraphConfig, combine
-from pipeline.grid import blocks, whole
+from pipeline.grid import blocks
 
-CONFIG = GraphConfig()
-FLAT_NM = (40.0, 4.0, 4.0)
-CUBIC_NM = (8.0, 8.0, 8.0)
 BOTH = pytest.mark.parametrize("voxel_size", [FLAT_NM, CUBIC_NM], ids=["flat", "cubic"])
 SMALL = np.array(
     [
@@ -25,22 +30,9 @@ SMALL = np.array(
 )
 
 
-def resources_of(superpixels, voxel_size=FLAT_NM):
-    return Resources(VolumeInfo(superpixels.shape, voxel_size, "uint8"))
-
-
-def parts_of(superpixels, block_shape, voxel_size=FLAT_NM):
-    resources = resources_of(superpixels, voxel_size)
-    return [
-        STAGE.compute(b, {"superpixels": superpixels[b.read.slices]}, CONFIG, resources)
-        for b in blocks(superpixels.shape, block_shape, STAGE.halo(CONFIG, resources))
-    ]
-
-
 def graph_of(superpixels, voxel_size=FLAT_NM):
-    resources = resources_of(superpixels, voxel_size)
-    part = STAGE.compute(whole(superpixels.shape), {"superpixels": superpixels}, CONFIG, resources)
-    return STAGE.merge([part], {}, CONFIG, resources)
+    parts = parts_of(superpixels, superpixels.shape, voxel_size)
+    return finished(parts, resources_of(superpixels, voxel_size))
 
 
 def random_superpixels(shape, rng, values=40):
@@ -48,15 +40,6 @@ def random_superpixels(shape, rng, values=40):
     small = rng.integers(0, values, tuple(-(-n // 2) for n in shape))
     clumps = small.repeat(2, 0).repeat(2, 1).repeat(2, 2)[tuple(map(slice, shape))]
     return np.where(clumps > 3, clumps.astype(np.uint64) * np.uint64(1 << 50), np.uint64(0))
-
-
-def assert_same(a, b):
-    assert a.keys() == b.keys()
-    for table in a:
-        assert a[table].keys() == b[table].keys()
-        for name, column in a[table].items():
-            assert column.dtype == b[table][name].dtype, name
-            assert np.array_equal(column, b[table][name]), name
 
 
 def slow_faces(superpixels):
@@ -110,7 +93,12 @@ def test_small_graph_known_by_hand():
 def test_tables_have_the_declared_columns():
     graph = graph_of(SMALL)
     for spec in STAGE.tables:
-        assert {name: str(c.dtype) for name, c in graph[spec.name].items()} == spec.columns
+        for name, dtype in spec.columns.items():
+            column = graph[spec.name][name]
+            assert str(column.dtype) == dtype
+            width = (spec.widths[name],) if name in spec.widths else ()
+            assert column.shape[1:] == width
+    assert {spec.name for spec in STAGE.tables} == graph.keys()
 
 
 def test_in_isotropic_data_only_flat_superpixels_meet_across_sections():
@@ -165,10 +153,10 @@ def test_moments_are_the_same_far_from_the_origin_where_sums_of_products_wrap(fa
     superpixels = random_superpixels((3, 8, 9), np.random.default_rng(5), 8)
     near = graph_of(superpixels)
     box = Box((far,) * 3, tuple(far + n for n in superpixels.shape))
-    resources = Resources(VolumeInfo(box.end, FLAT_NM, "uint8"))
+    resources = resources_of(superpixels)
     corner = Block((0, 0, 0), box, box, box.end)
     part = STAGE.compute(corner, {"superpixels": superpixels}, CONFIG, resources)
-    found = STAGE.merge([part], {}, CONFIG, resources)
+    found = finished([part], resources)
     for table in ("nodes", "edges"):
         assert np.array_equal(found[table]["moments"], near[table]["moments"])
         assert found[table]["centre"] == pytest.approx(near[table]["centre"] + far, rel=1e-15)
@@ -229,7 +217,7 @@ def test_blocks_of_any_shape_and_order_give_the_graph_of_the_whole(
     superpixels = random_superpixels(shape, rng)
     parts = parts_of(superpixels, block_shape, voxel_size)
     rng.shuffle(parts)
-    merged = STAGE.merge(parts, {}, CONFIG, resources_of(superpixels, voxel_size))
+    merged = finished(parts, resources_of(superpixels, voxel_size))
     assert_same(merged, graph_of(superpixels, voxel_size))
 
 
@@ -238,14 +226,6 @@ def test_a_block_read_without_its_halo_is_refused():
     block = next(blocks(SMALL.shape, (1, 2, 4)))
     with pytest.raises(AssertionError, match="too small a halo"):
         STAGE.compute(block, {"superpixels": SMALL[block.read.slices]}, CONFIG, resources)
-
-
-def test_union_of_parts_is_associative():
-    parts = parts_of(random_superpixels((8, 9, 10), np.random.default_rng(3)), (3, 4, 4))
-    assert len(parts) == 27
-    left = combine([combine([combine(parts[:5]), combine(parts[5:11])]), combine(parts[11:])])
-    right = combine([combine(parts[:1]), combine([combine(parts[1:20]), combine(parts[20:])])])
-    assert_same(left, right)
 
 
 @pytest.mark.parametrize("value", [0, 9])

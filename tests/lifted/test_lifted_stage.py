@@ -8,10 +8,10 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.stage import node_names
 from pipeline.forests import fit_forest, save_forest
-from pipeline.grid import whole
 from pipeline.lifted import STAGE
 from pipeline.lifted.config import LiftedConfig
 from pipeline.lifted.problem import feature_units
+from workflows.in_memory import run_stage
 
 FLAT = VolumeInfo((10, 100, 100), (50.0, 4.0, 4.0), "uint8")
 CUBIC = VolumeInfo((10, 100, 100), (8.0, 8.0, 8.0), "uint8")
@@ -36,7 +36,7 @@ def run(config, models=None, nodes=4):
         },
         "attributes": {},
     }
-    return STAGE.compute(whole(FLAT.shape), inputs, config, Resources(FLAT, models or {}))["lifted"]
+    return run_stage(STAGE, inputs, config, Resources(FLAT, models or {}))["lifted"]
 
 
 def config(**changes):

@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.contract import VolumeInfo
 from pipeline.errors import ConfigError, InputError
-from pipeline.multicut.costs import lifted_scale, signed_costs
-from pipeline.multicut.stage import MulticutConfig, edge_costs, lifted_costs
+from pipeline.multicut.config import MulticutConfig
+from pipeline.multicut.costs import edge_costs, lifted_costs, lifted_scale, signed_costs
 
 LOG3 = np.log(3)
 EDGES = {

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from pipeline.backend.partition import Partitioning, consecutive, split_unconnected
 from pipeline.errors import ConfigError
+from pipeline.multicut.config import SolverName
 from pipeline.multicut.kernighan_lin import improve
 from pipeline.multicut.parameters import SolverParameters
 from pipeline.multicut.problem import NO_COSTS, NO_EDGES, Limits, Problem, Progress
 from pipeline.multicut.solvers import SOLVERS, solve
-from pipeline.multicut.stage import SolverName
 
 LIFTED = [name for name in SOLVERS if name != "greedy_fixation"]
 OPTIMISING = ["kernighan_lin", "fusion_moves", "hierarchical"]

@@ -7,18 +7,13 @@ import pytest
 
 from pipeline.contract import Resources, VolumeInfo
 from pipeline.errors import ConfigError, InputError
-from pipeline.grid import whole
 from pipeline.multicut import STAGE
+from pipeline.multicut.at_once import log, partition, seed_positions
+from pipeline.multicut.config import MulticutConfig
+from pipeline.multicut.costs import edge_costs, lifted_costs
 from pipeline.multicut.problem import Problem, Solution, Step
 from pipeline.multicut.solvers import SOLVERS
-from pipeline.multicut.stage import (
-    MulticutConfig,
-    edge_costs,
-    lifted_costs,
-    log,
-    partition,
-    seed_positions,
-)
+from workflows.in_memory import run_stage
 
 VOLUME = VolumeInfo((4, 9, 9), (50.0, 4.0, 4.0), "uint8")
 EVEN = MulticutConfig(beta=0.5, lifted_weight=0.5)
@@ -41,9 +36,8 @@ def run(p_cut, lifted_p_cut=None, config=None, length=300):
             "p_cut": np.array([lifted_p_cut][: int(lifted)], np.float32),
         },
     }
-    return STAGE.compute(
-        whole(VOLUME.shape), inputs, config or MulticutConfig(), Resources(VOLUME)
-    )["nodes"]
+    config = (config or MulticutConfig()).resolved(VOLUME)
+    return run_stage(STAGE, inputs, config, Resources(VOLUME))["nodes"]
 
 
 def test_neurons_are_numbered_from_1_by_their_first_superpixel():
@@ -148,19 +142,19 @@ def test_seeds_are_where_their_ids_say():
 
 
 def test_the_result_of_every_solve_is_logged_and_its_steps_for_debugging(caplog):
-    caplog.set_level("INFO", logger="pipeline.multicut.stage")
+    caplog.set_level("INFO", logger="pipeline.multicut.at_once")
     run([0.1, 0.9, 0.1])
     (line,) = caplog.messages
     assert re.fullmatch(r"multicut, kernighan_lin: 2 neurons, energy -\d+\.\d{3}, 0\.\d s", line)
     caplog.clear()
-    caplog.set_level("DEBUG", logger="pipeline.multicut.stage")
+    caplog.set_level("DEBUG", logger="pipeline.multicut.at_once")
     run([0.1, 0.45, 0.1], 0.99, EVEN)
     assert any(m.startswith("lifted multicut, kernighan_lin: 2 neurons") for m in caplog.messages)
     assert any("multicut, kernighan_lin: greedy additive: energy" in m for m in caplog.messages)
 
 
 def test_levels_of_the_hierarchical_solver_are_logged_with_their_bounds(caplog):
-    caplog.set_level("INFO", logger="pipeline.multicut.stage")
+    caplog.set_level("INFO", logger="pipeline.multicut.at_once")
     config = MulticutConfig(solver="hierarchical", block_shape=(1, 2, 4)).resolved(VOLUME)
     found = partition(*chain_tables(), config, VOLUME)
     log("multicut", found.multicut)
@@ -178,7 +172,7 @@ def test_the_starts_of_a_lifted_multicut_share_the_time_limit(monkeypatch):
         energy = problem.energy(problem.graph.singletons())
         return Solution(problem.graph.singletons(), energy, (Step("slow", 2.0, energy),))
 
-    monkeypatch.setattr("pipeline.multicut.stage.solve", slow)
+    monkeypatch.setattr("pipeline.multicut.at_once.solve", slow)
     partition(*chain_tables(), MulticutConfig(time_limit_seconds=3).resolved(VOLUME))
     assert left == [3, 3, 1]  # plain; lifted from nothing; lifted from the plain one
     left.clear()

@@ -17,6 +17,7 @@ import pytest
 import zarr
 from numpy.typing import NDArray
 from ome_zarr_models.v05 import Image, ImageLabel
+from store_pyramids import build_pyramid
 
 from pipeline.contract import ArraySpec, Box
 from pipeline.errors import OutputError
@@ -119,8 +120,64 @@ def test_lost_shard_is_named_by_verify_read_and_pyramid(output: Output, loss: st
     with pytest.raises(OutputError, match=pattern):
         output.read("neurons", WHOLE)
     with pytest.raises(OutputError, match=pattern):
-        output.build_pyramid("neurons", "labels")
+        build_pyramid(output, "neurons", "labels")
     output.verify("neurons", Box((0, 0, 0), (16, 64, 64)))
+
+
+@pytest.fixture
+def with_background(output: Output) -> tuple[Output, NDArray[Any]]:
+    """Neurons of which two blocks are background: they have no file."""
+    data = fill(output, NEURONS)
+    background = Box((0, 64, 0), (16, 128, 128))
+    data[background.slices] = 0
+    first = [np.ravel_multi_index(corner, output.shape) for corner in ((0, 64, 0), (0, 64, 64))]
+    output.write_table("background", {"first_voxel": np.array(first, np.uint64)})
+    for x in "01":
+        shard(output, "labels/neurons/0", f"0/1/{x}").unlink()
+    return output, data
+
+
+def test_background_blocks_need_no_file_and_read_as_zero(
+    with_background: tuple[Output, NDArray[Any]],
+) -> None:
+    output, data = with_background
+    assert len(output.background) == 2
+    assert (0, 1, 1) in output.background
+    assert (0, 1, 2) not in output.background
+    assert np.array_equal(output.read("neurons", WHOLE), data)
+    output.verify("neurons", WHOLE)
+    build_pyramid(output, "neurons", "labels")
+    assert np.array_equal(read_labels(output.path), data)
+
+
+@pytest.mark.parametrize("loss", ["deleted", "emptied"])
+def test_beside_background_a_lost_file_is_still_named(
+    with_background: tuple[Output, NDArray[Any]], loss: str
+) -> None:
+    output, _ = with_background
+    file = shard(output, "labels/neurons/0", "0/1/2")
+    if loss == "deleted":
+        file.unlink()
+    else:
+        file.write_bytes(b"")
+    pattern = f"finished data is gone.* missing or empty {re.escape(str(file))}$"
+    for call in (output.read, output.verify):
+        with pytest.raises(OutputError, match=pattern):
+            call("neurons", WHOLE)
+
+
+def test_a_new_list_of_background_replaces_the_old_in_a_running_process(
+    with_background: tuple[Output, NDArray[Any]],
+) -> None:
+    output, data = with_background
+    assert np.array_equal(output.read("neurons", WHOLE), data)
+    output.write_table("background", {"first_voxel": np.zeros(0, np.uint64)})
+    assert len(output.background) == 0
+    with pytest.raises(OutputError, match="finished data is gone"):
+        output.read("neurons", WHOLE)
+    output.remove_table("background")
+    with pytest.raises(OutputError, match="finished data is gone"):
+        output.read("neurons", WHOLE)
 
 
 def test_truncated_shard_is_noticed(output: Output) -> None:
@@ -156,7 +213,7 @@ def test_missing_array_says_so(output: Output) -> None:
 def test_finished_store_is_a_valid_ome_zarr_image_with_labels(output: Output) -> None:
     for spec in (BOUNDARIES, NEURONS):
         fill(output, spec)
-        output.build_pyramid(spec.name, spec.kind)
+        build_pyramid(output, spec.name, spec.kind)
     output.set_attributes({"config": {"seed": 3}})
     group = zarr.open_group(output.path, mode="r")
     image = Image.from_zarr(group)
@@ -174,7 +231,7 @@ def test_finished_store_is_a_valid_ome_zarr_image_with_labels(output: Output) ->
 def test_finished_store_opens_as_a_volume_and_as_labels(output: Output) -> None:
     maps, neurons = fill(output, BOUNDARIES), fill(output, NEURONS)
     for spec in (BOUNDARIES, NEURONS):
-        output.build_pyramid(spec.name, spec.kind)
+        build_pyramid(output, spec.name, spec.kind)
     volume = open_volume(output.path)
     assert volume.voxel_size_nm == (40, 8, 8)
     assert np.array_equal(volume.read(WHOLE), maps)
@@ -194,7 +251,7 @@ def test_unfinished_array_is_in_no_metadata(output: Output) -> None:
     labels = output.path / "labels" / "zarr.json"
     assert "multiscales" not in (output.path / "zarr.json").read_text()
     assert "neurons" not in labels.read_text()
-    output.build_pyramid("neurons", "labels")
+    build_pyramid(output, "neurons", "labels")
     assert "neurons" in labels.read_text()
     output.create_array(NEURONS)
     assert "neurons" not in labels.read_text()
@@ -212,7 +269,7 @@ def test_neurons_that_are_not_finished_cannot_be_scored(output: Output) -> None:
 def test_removing_boundaries_keeps_the_rest_of_the_store(output: Output) -> None:
     fill(output, BOUNDARIES)
     neurons = fill(output, NEURONS)
-    output.build_pyramid("boundaries", "image")
+    build_pyramid(output, "boundaries", "image")
     output.write_table("nodes", {"id": np.arange(3, dtype=np.uint64)})
     output.remove("boundaries")
     assert not output.has_array("boundaries")
@@ -228,7 +285,7 @@ def test_reopened_and_pickled_store_is_the_same(output: Output) -> None:
 
 def test_attributes_are_merged_and_leave_metadata_alone(output: Output) -> None:
     fill(output, BOUNDARIES)
-    output.build_pyramid("boundaries", "image")
+    build_pyramid(output, "boundaries", "image")
     before = json.loads((output.path / "zarr.json").read_text())["attributes"]["ome"]
     output.set_attributes({"config": {"seed": 1}, "user": "a"})
     output.set_attributes({"config": {"seed": 2}})
@@ -294,7 +351,7 @@ def test_output_never_overlaps_the_input(
 
 def test_overlap_is_found_for_a_level_that_lies_in_a_store_of_ours(output: Output) -> None:
     fill(output, BOUNDARIES)
-    output.build_pyramid("boundaries", "image")
+    build_pyramid(output, "boundaries", "image")
     volume = open_volume(output.path / "1")
     with pytest.raises(OutputError, match="overlaps the input"):
         Output.create(output.path, volume=volume, block_shape=(8, 8, 8), overwrite=True)

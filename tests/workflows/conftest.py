@@ -19,9 +19,9 @@ from small_pipeline import (
 )
 
 from pipeline.config import PipelineSections
-from workflows.blockwise import Source
 from workflows.prepare import Run, prepare
 from workflows.reconstruct import reconstruct
+from workflows.source import Source
 
 
 @dataclass(frozen=True)

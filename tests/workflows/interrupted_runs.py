@@ -1,8 +1,9 @@
-"""A server that starts runs and lets each pause at a moment, where the test kills it.
+"""A server that starts runs, each a process of its own, for the test to kill.
 
-Read from standard input: one JSON object a line, with ``moment`` and the arguments of the
-run. Written: ``paused <process>`` when the moment is there, ``ended <status>`` when the
-process is gone. Every run is a process of its own; what it shares with the test is the disk.
+Read from standard input: one JSON object a line, the arguments of ``run``. Written:
+``started <process>``; ``paused <process>`` when a run is at the moment where it is to be
+killed; ``ended <status>`` when the process is gone. What a run shares with the test is the
+disk. Tables are written in tasks of few rows, so that small volumes make many.
 """
 
 from __future__ import annotations
@@ -17,14 +18,18 @@ from typing import Any
 
 import torch
 
-import pipeline.store.output
+import workflows.tasks
 from pipeline.config import parse_config
 from pipeline.store import Output
-from workflows.blockwise import Source
-from workflows.parts import Parts
+from workflows import stage_run
+from workflows.cluster import Workplace
 from workflows.prepare import prepare
 from workflows.provenance import Ledger
 from workflows.reconstruct import reconstruct
+from workflows.source import Source
+
+WRITES = ("write", "write_rows", "finish_table", "write_level_block", "finish_pyramid")
+"""What writes to an output, beside ``save_part``."""
 
 
 def pause() -> None:
@@ -47,28 +52,54 @@ def pause_before(owner: Any, name: str, when: Callable[..., bool], call: int = 1
     setattr(owner, name, replaced)
 
 
+def pause_after(owner: Any, name: str, when: Callable[..., bool], call: int = 1) -> None:
+    """Pause where ``owner.name`` has returned for the ``call``-th time."""
+    original = getattr(owner, name)
+    count = 0
+
+    def replaced(*args: Any, **keywords: Any) -> Any:
+        nonlocal count
+        result = original(*args, **keywords)
+        count += bool(when(*args))
+        if count == call:
+            pause()
+        return result
+
+    setattr(owner, name, replaced)
+
+
 MOMENTS: dict[str, Callable[[], None]] = {
     # the voxels are in a temporary file that has not got the block's name yet
     "inside the write of a block": lambda: pause_before(
         Path, "replace", lambda _, target: "labels/superpixels/0/c/" in str(target), 4
     ),
     "between the data of a block and its mark": lambda: pause_before(
-        Ledger, "mark", lambda _, stage, block: stage == "boundaries", 3
+        Ledger, "mark", lambda _, stage, *__: stage == "boundaries", 3
     ),
     "inside the write of a part": lambda: pause_before(
-        os, "replace", lambda _, target: "graph.parts" in str(target), 5
+        os, "replace", lambda _, target: "graph.parts/blocks" in str(target), 5
     ),
-    "inside a merge": lambda: pause_before(
-        Parts,
-        "__getitem__",
-        lambda parts, index: "features.parts" in str(parts.paths[0]) and index == 3,
+    "inside a merge of parts": lambda: pause_before(
+        workflows.tasks, "save_part", lambda path, _: "graph.parts/ranges" in str(path)
+    ),
+    "between two tasks that write a table": lambda: pause_after(
+        Output, "write_rows", lambda _, table, *__: table == "edges", 2
     ),
     # some columns have their names, some have not
-    "inside the write of a table": lambda: pause_before(
+    "inside the end of a table": lambda: pause_before(
         Path, "rename", lambda _, target: str(target).endswith("graph/edges/length_voxels")
     ),
-    "before a pyramid": lambda: pause_before(
-        pipeline.store.output, "build_levels", lambda group, *_: group.name == "neurons"
+    "before the mark of a finished table": lambda: pause_after(
+        Output, "finish_table", lambda _, table, *__: table == "nodes"
+    ),
+    "inside a pyramid": lambda: pause_after(
+        Output, "write_level_block", lambda _, array, *__: array == "neurons"
+    ),
+    "before the metadata of a pyramid": lambda: pause_before(
+        Output, "finish_pyramid", lambda _, array, *__: array == "neurons"
+    ),
+    "before the record of a finished stage": lambda: pause_before(
+        Ledger, "finish", lambda _, record: record.stage == "features"
     ),
     "while stale outputs are removed": lambda: pause_before(
         Output, "remove", lambda _, name: name == "superpixels"
@@ -79,11 +110,49 @@ MOMENTS: dict[str, Callable[[], None]] = {
 }
 
 
-def run(moment: str, volume: str, output: str, config: str) -> None:
-    MOMENTS[moment]()
+def note(log: Path) -> None:
+    """Append to a file when tasks and writes begin and end."""
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def noted(owner: Any, name: str, what: Callable[..., str]) -> None:
+        original = getattr(owner, name)
+
+        def replaced(*args: Any, **keywords: Any) -> Any:
+            text = what(*args)
+            os.write(file, f"begin {text}\n".encode())
+            result = original(*args, **keywords)
+            os.write(file, f"end {text}\n".encode())
+            return result
+
+        setattr(owner, name, replaced)
+
+    def task(job: Any, _: int, one: Any) -> str:
+        step = workflows.tasks.step_of(one).replace(" ", "_")
+        return f"task {job.stage} {step} {one.name}"
+
+    noted(stage_run, "run_task", task)
+    noted(workflows.tasks, "save_part", lambda *_: "write save_part")
+    for name in WRITES:
+        noted(Output, name, lambda *_, name=name: f"write {name}")
+
+
+def run(
+    volume: str,
+    output: str,
+    config: str,
+    moment: str | None = None,
+    log: str | None = None,
+    block_shape: tuple[int, int, int] = (7, 16, 16),
+    workers: int = 1,
+) -> None:
+    if moment:
+        MOMENTS[moment]()
+    if log:
+        note(Path(log))
     source = Source(Path(volume), None, None, None)
     sections = parse_config(json.loads(config), "test")
-    reconstruct(prepare(source, sections, Path(output), device="cpu", block_shape=(7, 16, 16)))
+    prepared = prepare(source, sections, Path(output), device="cpu", block_shape=tuple(block_shape))
+    reconstruct(prepared, Workplace(workers=workers))
 
 
 def main() -> None:
@@ -94,6 +163,7 @@ def main() -> None:
         if not process:
             run(**json.loads(line))
             os._exit(0)
+        print(f"started {process}", flush=True)
         print(f"ended {os.waitpid(process, 0)[1]}", flush=True)
 
 

@@ -3,46 +3,110 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.contract import Halo, Triple, VolumeInfo
-from pipeline.errors import ResourceError
-from workflows.blocks import BASE_BYTES, choose_block_shape, needed_bytes
+from pipeline.errors import ConfigError, ResourceError
+from workflows.blocks import (
+    BASE_BYTES,
+    NEEDS,
+    NETWORK_BYTES,
+    BlockMemory,
+    check_tile,
+    choose_block_shape,
+)
 
 SECTIONS_NM, CUBES_NM = (40.0, 4.0, 4.0), (8.0, 8.0, 8.0)
-NONE = {"boundaries": Halo(), "superpixels": Halo(), "features": Halo()}
-FLAT = {**NONE, "features": Halo((0, 11, 11), (1, 12, 12))}
-WIDE = {**NONE, "superpixels": Halo.symmetric(67, 67, 67)}
+FLAT = {"boundaries": Halo.symmetric(0, 160, 160), "superpixels": Halo.symmetric(0, 131, 131)}
+CUBIC = {
+    "boundaries": Halo.symmetric(160, 160, 160),
+    "superpixels": Halo.symmetric(67, 67, 67),
+    "features": Halo((13, 13, 13), (14, 14, 14)),
+}
 
 
-def info(shape: Triple, voxel_size_nm: tuple[float, float, float]) -> VolumeInfo:
+def info(shape: Triple, voxel_size_nm: tuple[float, float, float] = CUBES_NM) -> VolumeInfo:
     return VolumeInfo(shape, voxel_size_nm, "uint8")
 
 
-def test_the_halo_counts_as_much_as_the_block_itself() -> None:
-    volume, tile = info((500, 500, 500), CUBES_NM), (64, 64, 64)
-    needed = BASE_BYTES + 40 * 198**3
-    assert choose_block_shape(volume, tile, WIDE, needed) == tile
-    with pytest.raises(ResourceError, match=r"need about 0\.8 GiB"):
-        choose_block_shape(volume, tile, WIDE, needed - 1)
-    assert choose_block_shape(volume, tile, NONE, BASE_BYTES + 40 * 64**3) == tile
+def test_a_stage_needs_memory_for_what_it_reads_with_its_halo() -> None:
+    memory = BlockMemory(info((500, 500, 500)), (64, 64, 64), CUBIC)
+    read, write = NEEDS["superpixels"].read, NEEDS["superpixels"].write
+    assert memory.of_stage("superpixels", (64, 64, 64)) == read * 198**3 + write * 64**3
 
 
 def test_a_halo_ends_at_the_border_of_the_volume() -> None:
-    volume = info((64, 100, 500), CUBES_NM)
-    assert needed_bytes((64, 64, 64), volume, WIDE) == BASE_BYTES + 40 * 64 * 100 * 198
+    memory = BlockMemory(info((64, 100, 500)), (64, 64, 64), CUBIC)
+    assert memory.read_voxels("superpixels", (64, 64, 64)) == 64 * 100 * 198
+
+
+def test_grey_values_of_four_bytes_need_more() -> None:
+    short = BlockMemory(info((500, 500, 500)), (64, 64, 64), CUBIC)
+    wide = BlockMemory(VolumeInfo((500, 500, 500), CUBES_NM, "float32"), (64, 64, 64), CUBIC)
+    more = wide.of_stage("boundaries", (64, 64, 64)) - short.of_stage("boundaries", (64, 64, 64))
+    assert more == 3 * 384**3
+
+
+def test_the_network_needs_memory_for_its_largest_section() -> None:
+    flat = BlockMemory(info((90, 4000, 4000), SECTIONS_NM), (1, 512, 256), FLAT)
+    assert flat.sections == [(1, 832, 576)]
+    cubic = BlockMemory(info((900, 900, 900)), (64, 128, 256), CUBIC)
+    assert cubic.sections == [(64, 448, 576), (128, 384, 576), (256, 384, 448)]
+    assert cubic.section_pixels == 448 * 576
+    two = BlockMemory(cubic.volume, cubic.tile, CUBIC, batch=2)
+    more = two.of_stage("boundaries", (64, 128, 256)) - cubic.of_stage("boundaries", (64, 128, 256))
+    assert more == NETWORK_BYTES * 448 * 576
 
 
 def test_the_stage_that_needs_most_decides() -> None:
-    volume = info((900, 900, 900), CUBES_NM)
-    halos = {**WIDE, "boundaries": Halo.symmetric(160, 160, 160)}
-    assert needed_bytes((64, 64, 64), volume, halos) == BASE_BYTES + 12 * 384**3
+    memory = BlockMemory(info((900, 900, 900)), (64, 64, 64), CUBIC)
+    most = max(memory.of_stage(stage, (64, 64, 64)) for stage in NEEDS)
+    assert memory.needed((64, 64, 64)) == BASE_BYTES + most
+
+
+def test_without_a_limit_blocks_have_some_8_million_voxels() -> None:
+    shape = choose_block_shape(info((200, 4000, 4000), SECTIONS_NM), (1, 512, 512), FLAT)
+    assert shape == (32, 512, 512)
+    assert choose_block_shape(info((900, 900, 900)), (128, 256, 256), CUBIC) == (128, 256, 256)
 
 
 def test_blocks_of_sections_are_halved_until_they_fit() -> None:
     volume, tile = info((200, 4000, 4000), SECTIONS_NM), (1, 512, 512)
-    assert choose_block_shape(volume, tile, FLAT) == (32, 512, 512)
-    needed = BASE_BYTES + 40 * (8 + 1) * 535**2
+    needed = BlockMemory(volume, tile, FLAT).needed((8, 512, 512))
     assert choose_block_shape(volume, tile, FLAT, needed) == (8, 512, 512)
     assert choose_block_shape(volume, tile, FLAT, needed - 1) == (4, 512, 512)
-    with pytest.raises(ResourceError, match=r"smaller --set boundaries\.tile"):
-        choose_block_shape(volume, tile, FLAT, BASE_BYTES)
+
+
+def test_a_tile_that_fits_is_proposed_where_none_of_the_blocks_does() -> None:
+    volume = info((900, 900, 900))
+    with pytest.raises(ResourceError, match=r"more than the 1\.0 GiB of --memory") as refused:
+        choose_block_shape(volume, (128, 256, 256), CUBIC, 1 << 30)
+    proposed = str(refused.value).partition("boundaries.tile='[")[2].partition("]")[0]
+    z, y, x = (int(n) for n in proposed.split(","))
+    assert choose_block_shape(volume, (z, y, x), CUBIC, 1 << 30) == (z, y, x)
+
+
+def test_nothing_is_proposed_where_no_tile_would_do() -> None:
+    with pytest.raises(ResourceError, match=r"raise it$"):
+        choose_block_shape(info((900, 900, 900)), (128, 256, 256), CUBIC, BASE_BYTES)
+
+
+@given(
+    depth=st.integers(1, 10_000),
+    side=st.integers(1, 100_000),
+    gibibytes=st.sampled_from([1, 2, 4]),
+)
+def test_no_block_needs_more_however_large_the_volume(
+    depth: int, side: int, gibibytes: int
+) -> None:
+    volume, limit = info((depth, side, side), SECTIONS_NM), gibibytes << 30
+    shape = choose_block_shape(volume, (1, 512, 512), FLAT, limit)
+    assert BlockMemory(volume, (1, 512, 512), FLAT).needed(shape) <= limit
+
+
+def test_blocks_are_made_of_whole_tiles() -> None:
+    check_tile((1, 512, 512), (32, 512, 512), (90, 4000, 4000))
+    check_tile((1, 512, 512), (32, 160, 160), (90, 150, 150))
+    with pytest.raises(ConfigError, match=r"boundaries\.tile = \[1, 300, 512\] does not divide"):
+        check_tile((1, 300, 512), (32, 512, 512), (90, 4000, 4000))

@@ -21,6 +21,7 @@ from small_pipeline import (
 
 from pipeline.contract import Box, Triple
 from pipeline.grid import grid_shape
+from workflows.cluster import Workplace
 from workflows.in_memory import reconstruct_array
 from workflows.prepare import Run
 from workflows.reconstruct import reconstruct
@@ -76,7 +77,7 @@ def test_two_dask_workers_give_the_same_output_as_one_process(
     prepared: Prepared, models: Any, finished: Path
 ) -> None:
     two = prepared(settings(models.network, models.forests))
-    reconstruct(two, workers=2, order=shuffled)
+    reconstruct(two, Workplace(workers=2), order=shuffled)
     assert_same(contents(two.output.path), contents(finished))
 
 

@@ -1,52 +1,41 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pytest
 from interrupted_runs import MOMENTS
+from kill_server import Server
 from small_pipeline import assert_same, contents, settings
 
 from pipeline.config import PipelineSections
-from pipeline.contract import Triple
-from workflows import blockwise
+from pipeline.contract import BLOCKS
 from workflows.prepare import Run, prepare
 from workflows.reconstruct import STAGES, reconstruct, status
+from workflows.source import Source
 
-BLOCKS = 8
-ALL_DONE = 6 * BLOCKS + 3
+NUMBER_OF_BLOCKS = 8
 STALE = {"while stale outputs are removed", "before the record of a stale stage"}
-EXTRA = dict.fromkeys(("inside the write of a part", "before a pyramid"), pytest.mark.slow)
+SLOW = (
+    "inside the write of a part",
+    "between two tasks that write a table",
+    "before the mark of a finished table",
+    "inside a pyramid",
+    "before the record of a finished stage",
+)
+"""The others stand for them in the fast tests."""
 
 Prepared = Callable[..., Run]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[subprocess.Popen[str]]:
-    """Starts runs; see ``interrupted_runs``."""
-    here = Path(__file__).parent
-    with subprocess.Popen(
-        [sys.executable, str(here / "interrupted_runs.py")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=here.parents[1],
-        env={**os.environ, "PYTHONPATH": str(here.parents[1])},
-    ) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        yield process
-        assert process.stdin
-        process.stdin.close()
+def server() -> Iterator[Server]:
+    with Server(rows=64) as started:
+        yield started
 
 
 @pytest.fixture(scope="module")
@@ -65,25 +54,9 @@ def changed(
 ) -> Path:
     """An uninterrupted run with the changed parameter."""
     path = tmp_path_factory.mktemp("changed") / "out.zarr"
-    source = blockwise.Source(volume, None, None, None)
+    source = Source(volume, None, None, None)
     reconstruct(prepare(source, changed_config, path, device="cpu", block_shape=(7, 16, 16)))
     return path
-
-
-def kill_at(moment: str, server: subprocess.Popen[str], **arguments: str) -> None:
-    """Start a run and kill it, from this process, when it is at the moment."""
-    to, back = server.stdin, server.stdout
-    assert to
-    assert back
-    print(json.dumps({"moment": moment, **arguments}), file=to, flush=True)
-    word, process = _words(back)
-    assert word == "paused", f"the run ended ({process}) before: {moment}"
-    os.kill(int(process), signal.SIGKILL)
-    assert _words(back) == ["ended", str(int(signal.SIGKILL))]
-
-
-def _words(stream: IO[str]) -> list[str]:
-    return stream.readline().split()
 
 
 def list_labels(path: Path) -> list[str]:
@@ -93,10 +66,12 @@ def list_labels(path: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("moment", [pytest.param(m, marks=EXTRA.get(m, ())) for m in MOMENTS])
+@pytest.mark.parametrize(
+    "moment", [pytest.param(m, marks=[pytest.mark.slow] * (m in SLOW)) for m in MOMENTS]
+)
 def test_a_killed_run_goes_on_and_gives_the_same_output(
     moment: str,
-    server: subprocess.Popen[str],
+    server: Server,
     config: PipelineSections,
     changed_config: PipelineSections,
     finished: Path,
@@ -104,53 +79,39 @@ def test_a_killed_run_goes_on_and_gives_the_same_output(
     volume: Path,
     prepared: Prepared,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     output = tmp_path / "out.neurons.zarr"
     if moment in STALE:
         shutil.copytree(finished, output)
         config = changed_config
-    kill_at(
-        moment,
-        server,
-        volume=str(volume),
-        output=str(output),
-        config=config.model_dump_json(),
-    )
+    server.kill_at(moment, volume, output, config)
 
     run = prepared(config, output=output)
-    before = {row.stage: row for row in status(run)}
-    unfinished = [r for r in before.values() if r.state != "done"]
-    assert unfinished, "the run was through before it was killed"
-    assert sum(r.blocks_done for r in before.values()) < ALL_DONE or moment == "before a pyramid"
+    before = {row.stage: row.state for row in status(run)}
+    assert set(before.values()) != {"done"}, "the run was through before it was killed"
     assert "neurons" not in list_labels(output), "looks finished"
     if moment == "inside the write of a block":
-        assert before["superpixels"].blocks_done == 3
+        assert len(run.ledger.done("superpixels", BLOCKS)) == 3
         assert list((output / "labels/superpixels/0").rglob("*.partial"))
-    if moment == "inside a merge":
-        assert before["features"].state == "unfinished"
-        assert before["features"].blocks_done == BLOCKS
-        assert before["edges"].state == "missing"
+    if moment == "inside a merge of parts":
+        assert before["graph"] == "unfinished"
+        assert len(run.ledger.done("graph", BLOCKS)) == NUMBER_OF_BLOCKS
+        assert before["features"] == "missing"
     current = {
-        (r.stage, block)
-        for r in before.values()
-        if r.state in ("done", "unfinished")
-        for block in run.ledger.done(r.stage)
+        (stage, step, task)
+        for stage, state in before.items()
+        if state in ("done", "unfinished")
+        for step in run.ledger.steps(stage)
+        for task in run.ledger.done(stage, step)
     }
-
-    computed: set[tuple[str, str]] = set()
-    compute = blockwise.run_block
-
-    def counted(job: blockwise.Job, index: Triple, parts: Path) -> str:
-        name = compute(job, index, parts)
-        computed.add((job.stage, name))
-        return name
-
-    monkeypatch.setattr(blockwise, "run_block", counted)
-    reconstruct(run)
-    assert not computed & current, "finished blocks were computed again"
-    by_blocks = {s.name for s in STAGES if s.scope == "blocks"}
-    assert len(computed | {c for c in current if c[0] in by_blocks}) == len(by_blocks) * BLOCKS
+    server.start(volume, output, config, log=str(tmp_path / "log"))
+    assert server.wait() == 0
+    computed = begun((tmp_path / "log").read_text().splitlines())
+    assert not set(computed) & current, "finished tasks were computed again"
+    assert len(computed) == len(set(computed))
+    by_blocks = {stage.name for stage in STAGES if stage.compute}
+    blocks = {(stage, task) for stage, step, task in {*computed, *current} if step == BLOCKS}
+    assert len(blocks) == len(by_blocks) * NUMBER_OF_BLOCKS
     assert {row.state for row in status(run)} == {"done"}
 
     expected = finished
@@ -170,9 +131,15 @@ def test_a_killed_run_goes_on_and_gives_the_same_output(
     )
 
 
+def begun(lines: list[str]) -> list[tuple[str, str, str]]:
+    """Stage, step and name of every task that began."""
+    words = [line.split() for line in lines if line.startswith("begin task ")]
+    return [(stage, step, task) for _, _, stage, step, task in words]
+
+
 @pytest.mark.slow
 def test_a_run_killed_twice_in_a_row_goes_on(
-    server: subprocess.Popen[str],
+    server: Server,
     config: PipelineSections,
     finished: Path,
     volume: Path,
@@ -180,9 +147,8 @@ def test_a_run_killed_twice_in_a_row_goes_on(
     tmp_path: Path,
 ) -> None:
     output = tmp_path / "out.neurons.zarr"
-    arguments = {"volume": str(volume), "output": str(output), "config": config.model_dump_json()}
-    kill_at("between the data of a block and its mark", server, **arguments)
-    kill_at("inside the write of a table", server, **arguments)
+    server.kill_at("between the data of a block and its mark", volume, output, config)
+    server.kill_at("inside the end of a table", volume, output, config)
     run = prepared(config, output=output)
     reconstruct(run)
     assert_same(contents(output), contents(finished))

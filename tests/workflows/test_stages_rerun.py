@@ -22,6 +22,7 @@ from small_pipeline import (
 
 from pipeline.contract import Box
 from pipeline.errors import ConfigError, InputError, OutputError
+from workflows.cluster import Workplace
 from workflows.in_memory import reconstruct_array
 from workflows.prepare import Run, reopen
 from workflows.reconstruct import STAGES, reconstruct, status
@@ -90,7 +91,7 @@ def test_workers_order_and_the_place_of_a_model_do_not_make_anything_stale(
     shutil.copy(models.network, tmp_path / "moved.safetensors")
     monkeypatch.chdir(tmp_path)
     run = prepared(settings(Path("moved.safetensors"), models.forests), output=output)
-    again = lambda: reconstruct(run, workers=3, order=lambda blocks: blocks[::-1])  # noqa: E731
+    again = lambda: reconstruct(run, Workplace(workers=3), order=lambda blocks: blocks[::-1])  # noqa: E731
     assert computed_by(again, output) == []
     monkeypatch.chdir("/")
     assert {r.state for r in status(reopen(output))} == {"done"}

@@ -1,0 +1,318 @@
+"""One stage of a run: its steps, its pass over blocks and its pyramids, task by task.
+
+The order is: steps before the blocks, the blocks, the pyramids of what they wrote, steps after
+the blocks. Every pass goes on from its done marks, and is whole before the next one begins.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import pipeline.errors
+from pipeline.contract import BLOCKS, Halo, Resources, Stage, Step, Triple
+from pipeline.errors import BlockError, OutputError, PipelineError, ResourceError
+from pipeline.grid import block_at
+from pipeline.registry import STAGES
+from pipeline.tables import row_tasks
+from workflows.blocks import BASE_BYTES
+from workflows.executor import Executor, Failure, Failures
+from workflows.memory import PeakMemory
+from workflows.parts import Kept, is_whole, part_path
+from workflows.prepare import Run
+from workflows.progress import progress_bar
+from workflows.provenance import Record
+from workflows.tasks import (
+    BlockTask,
+    Job,
+    LevelTask,
+    StepTask,
+    StoredInputs,
+    Task,
+    opened,
+    run_task,
+)
+
+LOG = logging.getLogger(__name__)
+
+BACKGROUND = "background"
+"""Table of the blocks without tissue."""
+FINISHED = "finished"
+"""Marks under this name are of whole passes."""
+FAILURES_SHOWN = 5
+STEP_BYTES = 256 << 20
+"""What a task of a step needs that does not say more."""
+
+Order = Callable[[Sequence[Task]], Sequence[Task]]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Tasks that may run at the same time.
+
+    Parameters
+    ----------
+    name
+        Its done marks are kept under it.
+    step
+        Of a step.
+    array, level
+        Of a level of a pyramid; level 0: the pyramid is finished, there are no tasks.
+    """
+
+    name: str
+    step: Step | None = None
+    array: str = ""
+    level: int = 0
+
+
+def passes(stage: Stage, levels: int) -> list[Pass]:
+    """Passes of a stage, in order.
+
+    Parameters
+    ----------
+    stage
+        The stage.
+    levels
+        Coarser levels of every pyramid.
+    """
+    found = [Pass(step.name, step) for step in stage.before]
+    if stage.compute:
+        found.append(Pass(BLOCKS))
+    for spec in stage.arrays:
+        names = [(f"{spec.name}-{level}", level) for level in range(1, levels + 1)]
+        found += [Pass(name, None, spec.name, level) for name, level in names]
+        found.append(Pass(f"{spec.name}-pyramid", None, spec.name, 0))
+    return found + [Pass(step.name, step) for step in stage.after]
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A stage that is being brought up to date.
+
+    Parameters
+    ----------
+    run
+        What is reconstructed.
+    stage
+        Which stage.
+    job
+        For its workers.
+    executor
+        Runs the tasks.
+    order
+        In which tasks are given out; does not change the result.
+    """
+
+    run: Run
+    stage: Stage
+    job: Job
+    executor: Executor
+    order: Order = list
+
+    def __call__(self, record: Record) -> None:
+        """Run what is missing, then note that the stage is finished.
+
+        Raises
+        ------
+        PipelineError
+            If tasks failed; the others are done, and a later run tries only these.
+        """
+        finished = self.run.ledger.done(self.stage.name, FINISHED)
+        for one in passes(self.stage, self.run.output.pyramid_levels):
+            if one.name not in finished or self._lost(one):
+                record = self._run(one, record)
+        self.run.ledger.finish(record)
+
+    def tasks(self, one: Pass) -> list[Task]:
+        """All tasks of a pass; background blocks have none."""
+        if one.step is not None:
+            return [StepTask(one.step.name, n) for n in range(self._count(one.step))]
+        if one.name == BLOCKS:
+            background = self._background()
+            return [BlockTask(index) for index in self.job.blocks() if index not in background]
+        if one.level == 0:
+            return []
+        kind = next(spec.kind for spec in self.stage.arrays if spec.name == one.array)
+        indices = self.run.output.level_blocks(one.level)
+        return [LevelTask(one.array, kind, one.level, index) for index in indices]
+
+    def _run(self, one: Pass, record: Record) -> Record:
+        tasks = self.tasks(one)
+        self._check_memory(one)
+        if not tasks and one.step is not None:  # a level of the solver that is not needed
+            return record
+        done = self._prepare(one, tasks)
+        missing = [task for task in tasks if task.name not in done]
+        began, peak = time.monotonic(), PeakMemory()
+        try:
+            with peak:
+                failures = self._run_tasks(one, len(tasks), missing)
+        finally:
+            record = record.worked(
+                one.name,
+                len(tasks),
+                time.monotonic() - began,
+                peak.bytes,
+                voxels=self._voxels(missing),
+                rows=self._rows(one.step) if one.step and one.step.writes else 0,
+                workers=self.executor.workplace.workers,
+            )
+            self.run.ledger.save(record)
+        self._raise(one, failures)
+        self._finish(one)
+        self.run.ledger.mark(self.stage.name, FINISHED, one.name, {})
+        return record
+
+    def _run_tasks(self, one: Pass, total: int, missing: Sequence[Task]) -> Failures:
+        ledger, stage = self.run.ledger, self.stage.name
+        on_device = self.stage.on_device and one.name == BLOCKS
+        threads = self.executor.threads_for(len(missing), on_device=on_device)
+        title = stage if one.name == BLOCKS else f"{stage}, {one.name}"
+        voxels = self._voxels(missing) // max(len(missing), 1)
+        with progress_bar(title, total, total - len(missing), voxels) as advance:
+
+            def done(task: Task, kept: Kept) -> None:
+                ledger.mark(stage, one.name, task.name, kept)
+                advance(1, "")
+
+            return self.executor.run(
+                partial(run_task, self.job, threads),
+                self.order(missing),
+                name=lambda task: task.name,
+                done=done,
+                on_device=on_device,
+            )
+
+    def _voxels(self, tasks: Sequence[Task]) -> int:
+        """That some tasks write."""
+        shape, block = self.job.volume.shape, self.job.block_shape
+        indices = [task.index for task in tasks if isinstance(task, BlockTask)]
+        return sum(block_at(index, shape, block, Halo()).write.size for index in indices)
+
+    def _background(self) -> Container[Triple]:
+        """Blocks without tissue, once the stage that finds them is done."""
+        earlier = STAGES[: STAGES.index(self.stage)]
+        known = any(spec.name == BACKGROUND for one in earlier for spec in one.tables)
+        return self.run.output.background if known else ()
+
+    def _count(self, step: Step) -> int:
+        if step.tasks is not None:
+            return step.tasks(*self._seen_by(step))
+        return row_tasks(self._rows(step))
+
+    def _rows(self, step: Step) -> int:
+        assert step.rows is not None
+        return step.rows(*self._seen_by(step))
+
+    def _seen_by(self, step: Step) -> tuple[StoredInputs, Any, Resources]:
+        """Inputs, configuration and resources of the functions that plan a step."""
+        inputs = StoredInputs(self.job, None, step.name)
+        return inputs, opened(self.job).config, Resources(self.job.volume)
+
+    def _check_memory(self, one: Pass) -> None:
+        """A step says what it needs before it starts."""
+        limit = self.executor.memory_bytes
+        if one.step is None or limit is None:
+            return
+        asks = one.step.memory
+        needed = BASE_BYTES + (asks(*self._seen_by(one.step)) if asks else STEP_BYTES)
+        if needed > limit:
+            raise ResourceError(
+                f"stage {self.stage.name}, {one.name} needs about {needed / 2**30:.1f} GiB in one "
+                f"process, more than the {limit / 2**30:.1f} GiB of --memory; raise it"
+            )
+
+    def _prepare(self, one: Pass, tasks: Sequence[Task]) -> set[str]:
+        """Make what the pass writes into; names of the tasks whose outputs are there."""
+        ledger, output = self.run.ledger, self.run.output
+        marked = set(ledger.done(self.stage.name, one.name))
+        if one.step is not None and one.step.writes:
+            return marked if self._open_tables(one.step, fresh=not marked) else set()
+        if one.level:
+            if output.create_level(one.array, one.level, keep=bool(marked)):
+                return marked
+            ledger.unmark(self.stage.name, one.name)
+            return set()
+        if one.name == BLOCKS:
+            self._verify_blocks(marked)
+        return marked - self._lost(one)
+
+    def _open_tables(self, step: Step, *, fresh: bool) -> bool:
+        """Whether rows that were written before are kept."""
+        rows, output = self._rows(step), self.run.output
+        kept = not fresh and all(
+            output.has_partial(spec.name, list(spec.columns), rows) for spec in step.writes
+        )
+        if not kept:
+            self.run.ledger.unmark(self.stage.name, step.name)
+            attributes = self._attributes()
+            for spec in step.writes:
+                names = {c: attributes.get(f"{spec.name}/{c}", {}) for c in spec.columns}
+                widths = {c: len(a["names"]) for c, a in names.items() if "names" in a}
+                output.create_table(spec, {**spec.widths, **widths}, rows, names)
+        return kept
+
+    def _attributes(self) -> Mapping[str, Mapping[str, Any]]:
+        if self.stage.attributes is None:
+            return {}
+        return self.stage.attributes(opened(self.job).config, Resources(self.job.volume))
+
+    def _lost(self, one: Pass) -> set[str]:
+        """Marked tasks whose part is not there any more, or cut short."""
+        folder = self.run.ledger.parts(self.stage.name, one.name)
+        kept = self.run.ledger.done(self.stage.name, one.name)
+        return {name for name in kept if kept[name] and not is_whole(part_path(folder, name))}
+
+    def _verify_blocks(self, marked: set[str]) -> None:
+        """Every block that is marked done has its files."""
+        for name in marked if self.stage.arrays else ():
+            z, y, x = (int(i) for i in name.split("."))
+            block = block_at((z, y, x), self.job.volume.shape, self.job.block_shape, Halo())
+            for spec in self.stage.arrays:
+                self.run.output.verify(spec.name, block.write)
+
+    def _finish(self, one: Pass) -> None:
+        if one.step is not None:
+            self._finish_tables(one.step)
+        elif one.array and one.level == 0:
+            kind = next(spec.kind for spec in self.stage.arrays if spec.name == one.array)
+            self.run.output.finish_pyramid(one.array, kind)
+
+    def _finish_tables(self, step: Step) -> None:
+        try:
+            for spec in step.writes:
+                self.run.output.finish_table(spec.name, list(spec.columns))
+        except OutputError as error:
+            self.run.ledger.unmark(self.stage.name, step.name)
+            raise OutputError(f"{error}; the same command computes these rows again") from error
+
+    def _raise(self, one: Pass, failures: Failures) -> None:
+        """Record every failure; the first ones are in the message."""
+        for failure in failures:
+            text = failure.traceback or failure.message
+            self.run.ledger.note_failure(self.stage.name, one.name, failure.name, text)
+        if not failures:
+            return
+        rest = f"{failures.untried} were not tried" if failures.untried else "all others are done"
+        shown = "; ".join(_line(failure) for failure in failures[:FAILURES_SHOWN])
+        raise _error_of(failures)(
+            f"stage {self.stage.name}, {one.name}: {len(failures)} tasks failed, {rest}: {shown}. "
+            f"The same command tries them again; tracebacks are in "
+            f"{self.run.ledger.failures(self.stage.name, one.name)}"
+        )
+
+
+def _error_of(failures: Sequence[Failure]) -> type[PipelineError]:
+    """The class that all failures share, if it is one of ours."""
+    kinds = {failure.kind for failure in failures}
+    shared = getattr(pipeline.errors, kinds.pop(), None) if len(kinds) == 1 else None
+    return shared or BlockError
+
+
+def _line(failure: Failure) -> str:
+    return f"{failure.name} ({failure.attempts} attempts): {failure.message}"
