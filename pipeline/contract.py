@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 Triple = tuple[int, int, int]
 Table = dict[str, NDArray[Any]]
 """Columns of one table: name -> array; all columns have the same number of rows."""
-ROWS = int(os.environ.get("NEURON_PIPELINE_ROWS", 1 << 16))
+ROWS = int(os.environ.get("NEURON_PIPELINE_ROWS") or 1 << 16)
 """Rows of a table that one task writes; a file of a column holds a divisor of them. It changes
 no result; tests set the variable, so that small tables make many tasks."""
 KEY = "key"

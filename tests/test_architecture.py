@@ -29,6 +29,7 @@ FREE_TO_STAGES = {
     "compiled",
     "contract",
     "held",
+    "intervals",
     "neighbourhoods",
     "subgraphs",
     "tables",

@@ -43,12 +43,12 @@ NEEDS: Mapping[str, Need] = {
     "boundaries": Need(read=1, write=14, grey=1),
     "superpixels": Need(read=38, write=8),
     "graph": Need(read=26, write=0),
-    "features": Need(read=48, write=0, grey=1),
+    "features": Need(read=56, write=0, grey=1),
     "labels": Need(read=18, write=8),
 }
 """Measured, rounded up: intensity 9 (uint8) to 25 (float32) bytes a voxel read, foreground 3
-to 7, superpixels 18 in 2D, 25 to 37 in 3D, graph 18, features 41 with two threads, labels 18
-where superpixels are few voxels wide, else 10."""
+to 7, superpixels 18 in 2D, 25 to 37 in 3D, graph 18, features 41 to 54 with two threads,
+labels 18 where superpixels are few voxels wide, else 10."""
 NETWORK_BYTES = 600
 """Of the shipped network for each pixel of a section with its halo; measured 550."""
 BASE_BYTES = 480 << 20

@@ -109,7 +109,7 @@ def check_cores(workplace: Workplace) -> Finding:
     if workplace.scheduler is not None or workplace.cluster is not None:
         return Finding("fine", "cores: those of the cluster")
     if workers > cores:
-        return Finding("warning", f"cores: {workers} workers, but only {cores} cores")
+        return Finding("warning", f"cores: {workers} workers, but only {cores} to use")
     return Finding("fine", f"cores: {cores}, {cores // workers} for each worker")
 
 

@@ -61,6 +61,11 @@ class Executor:
         """What one task may use, if that is limited."""
         return self.workplace.task_bytes()
 
+    @property
+    def scheduler_address(self) -> str:
+        """Where the scheduler of the started workers listens."""
+        return str(self._started().client.scheduler.address)
+
     def threads_for(self, tasks: int, *, on_device: bool = False) -> int:
         """Threads that each of so many tasks may use."""
         return self.workplace.task_threads(tasks, on_device=on_device)
@@ -120,13 +125,18 @@ class Executor:
         failures = self.run(
             work,
             [task],
-            name=lambda _: getattr(work, "__name__", "question"),
+            name=lambda _: getattr(work, "__name__", "what it was asked"),
             done=lambda _, result: found.append(result),
             on_device=on_device,
         )
         if failures:
-            raise ResourceError(f"a worker could not answer {failures[0].name}: {failures[0]}")
+            raise ResourceError(f"a worker cannot do {failures[0].name}: {failures[0].message}")
         return found[0]
+
+    def _started(self) -> Site:
+        if self._site is None:
+            self._site = self._stack.enter_context(site(self.workplace))
+        return self._site
 
     def _run_there(
         self,
@@ -135,9 +145,7 @@ class Executor:
         done: Callable[[T, R], None],
         on_device: bool,
     ) -> None:
-        if self._site is None:
-            self._site = self._stack.enter_context(site(self.workplace))
-        flight = _Flight(self._site, work, on_device)
+        flight = _Flight(self._started(), work, on_device)
         try:
             while attempts.unfinished:
                 flight.fill(attempts)

@@ -69,18 +69,22 @@ class StoredParts(Parts):
             raise AssertionError(f"{len(paths)} files and {len(summaries)} summaries")
         self._paths, self._summaries = tuple(paths), tuple(summaries)
         self._open = lru_cache(OPEN_FILES)(PartFile)
-        self._columns: dict[str, NDArray[Any]] = {}
+        self._counts: dict[str, NDArray[np.int64]] = {}
+        self._keys: dict[str, NDArray[np.uint64]] = {}
 
     def counts(self, table: str) -> NDArray[np.int64]:
         """(t,) rows that each task kept; no file is touched."""
-        return np.array([kept[table][0] for kept in self._summaries], np.int64)
+        if table not in self._counts:
+            rows = [kept[table][0] for kept in self._summaries]
+            self._counts[table] = np.array(rows, np.int64)
+        return self._counts[table]
 
     def keys(self, table: str) -> NDArray[np.uint64]:
         """(t, 2) lowest and highest key of each task; no file is touched."""
-        if table not in self._columns:
+        if table not in self._keys:
             keys = np.array([kept[table][1:] for kept in self._summaries], np.uint64)
-            self._columns[table] = keys.reshape(-1, 2)
-        return self._columns[table]
+            self._keys[table] = keys.reshape(-1, 2)
+        return self._keys[table]
 
     @overload
     def __getitem__(self, index: int) -> Mapping[str, Rows]: ...

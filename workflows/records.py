@@ -61,8 +61,9 @@ class Record:
         Passes and steps in the order in which they ran.
     workers
         Of the last run that worked on it.
-    energy_joules
-        That the machine used meanwhile; ``None`` where it is not measured.
+    solution
+        Of the multicut: a row for every level of the solver and for what was solved at last,
+        with sizes, energy and seconds; see ``pipeline.multicut.rest``.
     started, ended
         Times with their zone.
     unreadable
@@ -78,7 +79,7 @@ class Record:
     content: Mapping[str, Any] = field(default_factory=dict)
     steps: tuple[StepRecord, ...] = ()
     workers: int = 1
-    energy_joules: float | None = None
+    solution: tuple[Mapping[str, Any], ...] = ()
     started: str = ""
     ended: str = ""
     unreadable: str = ""
@@ -113,7 +114,6 @@ class Record:
         voxels: int = 0,
         rows: int = 0,
         workers: int = 1,
-        energy_joules: float | None = None,
     ) -> Record:
         """With the time, work and memory of one more run of a pass or step.
 
@@ -123,7 +123,7 @@ class Record:
             Its name.
         tasks
             Its number of tasks, those of earlier runs counted.
-        seconds, voxels, rows, energy_joules
+        seconds, voxels, rows
             Of this run.
         peak_bytes
             Of this run.
@@ -140,10 +140,7 @@ class Record:
             old.rows + rows,
             max(old.peak_bytes, peak_bytes),
         )
-        energy = self.energy_joules
-        if energy_joules is not None:
-            energy = (energy or 0.0) + energy_joules
-        return replace(self, steps=tuple(steps.values()), workers=workers, energy_joules=energy)
+        return replace(self, steps=tuple(steps.values()), workers=workers)
 
     def summary(self) -> dict[str, Any]:
         """For people's machines: all but what the fingerprint was made of, with the totals."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -41,6 +41,8 @@ LOG = logging.getLogger(__name__)
 
 BACKGROUND = "background"
 """Table of the blocks without tissue."""
+SOLUTION = "solution"
+"""A kept table that goes into the stage's record."""
 FINISHED = "finished"
 """Marks under this name are of whole passes."""
 FAILURES_SHOWN = 5
@@ -148,6 +150,8 @@ class StageRun:
             return record
         done = self._prepare(one, tasks)
         missing = [task for task in tasks if task.name not in done]
+        workers = self.executor.workplace.workers
+        self.run.ledger.save(record.worked(one.name, len(tasks), 0.0, 0, workers=workers))
         began, peak = time.monotonic(), PeakMemory()
         try:
             with peak:
@@ -160,12 +164,27 @@ class StageRun:
                 peak.bytes,
                 voxels=self._voxels(missing),
                 rows=self._rows(one.step) if one.step and one.step.writes else 0,
-                workers=self.executor.workplace.workers,
+                workers=workers,
             )
             self.run.ledger.save(record)
         self._raise(one, failures)
+        record = self._with_solution(one, record)
         self._finish(one)
         self.run.ledger.mark(self.stage.name, FINISHED, one.name, {})
+        return record
+
+    def _with_solution(self, one: Pass, record: Record) -> Record:
+        """What a step tells of the problem that it solved is kept in the record."""
+        kept = self.run.ledger.done(self.stage.name, one.name)
+        if one.step is None or not any(SOLUTION in tables for tables in kept.values()):
+            return record
+        rows: list[Mapping[str, Any]] = []
+        for part in StoredInputs(self.job, None, one.name).parts(one.name):
+            columns = {name: values.tolist() for name, values in part[SOLUTION].items()}
+            found = zip(*columns.values(), strict=True)
+            rows += [dict(zip(columns, row, strict=True)) for row in found]
+        record = replace(record, solution=tuple(rows))
+        self.run.ledger.save(record)
         return record
 
     def _run_tasks(self, one: Pass, total: int, missing: Sequence[Task]) -> Failures:
@@ -212,7 +231,8 @@ class StageRun:
     def _seen_by(self, step: Step) -> tuple[StoredInputs, Any, Resources]:
         """Inputs, configuration and resources of the functions that plan a step."""
         inputs = StoredInputs(self.job, None, step.name)
-        return inputs, opened(self.job).config, Resources(self.job.volume)
+        threads = self.executor.threads_for(1)
+        return inputs, opened(self.job).config, Resources(self.job.volume, {}, threads)
 
     def _check_memory(self, one: Pass) -> None:
         """A step says what it needs before it starts."""

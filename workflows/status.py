@@ -177,7 +177,7 @@ def _stage_json(one: StageStatus) -> dict[str, Any]:
         "seconds": record.seconds,
         "voxels": record.voxels,
         "peak_bytes": record.peak_bytes,
-        "energy_joules": record.energy_joules,
+        "solution": list(record.solution),
         "workers": record.workers,
         "fingerprint": record.fingerprint,
         "started": record.started,

@@ -6,15 +6,15 @@
 # CHANGE what is marked. A task of the job is one worker; the GPU line may go.
 #SBATCH --job-name=neurons
 #SBATCH --ntasks=16
-#SBATCH --cpus-per-task=2
-#SBATCH --mem-per-cpu=4G
+#SBATCH --cpus-per-task=1
+#SBATCH --mem-per-cpu=8G
 #SBATCH --time=24:00:00
 ##SBATCH --partition=normal
 set -euo pipefail
 
 PYTHON=python          # CHANGE: e.g. $HOME/neurons/bin/python
 INTERFACE=ib0          # CHANGE: see `ip addr` on a compute node
-MEMORY=8GiB            # of one worker: cpus-per-task x mem-per-cpu
+MEMORY=8GiB            # of one worker, as --mem-per-cpu
 
 FOLDER=$(mktemp -d "$PWD/.neurons-job-XXXXXX")   # where all nodes can read it
 chmod 700 "$FOLDER"

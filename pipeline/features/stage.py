@@ -34,11 +34,12 @@ from pipeline.features.channels import INPUTS, channel_names, scales, sources
 from pipeline.features.columns import Column
 from pipeline.features.config import FAMILIES, Family, FeaturesConfig
 from pipeline.features.contacts import BYTES_PER_HALF_EDGE, HALF_EDGES_AT_ONCE
-from pipeline.features.index import INDEX, index_blocks, index_tasks
+from pipeline.features.index import index_blocks, index_tasks
 from pipeline.features.parts import measured_parts
 from pipeline.features.statistics import BYTES_PER_CHANNEL, summary
 from pipeline.features.surroundings import Surroundings, radii_nm
 from pipeline.features.totals import ROWS_AT_ONCE, addends, stretches, total
+from pipeline.intervals import INDEX
 from pipeline.tables import row_range, take
 
 

@@ -17,18 +17,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import BLOCKS, KEY, Inputs, Outputs, Parts, Resources, Table
+from pipeline import intervals
+from pipeline.contract import BLOCKS, Inputs, Outputs, Resources, Rows, Table
 from pipeline.graph.unions import UNKNOWN, group_starts, stacked, union
+from pipeline.intervals import INDEX
 
-INDEX, RANGES = "index", "ranges"
-"""Names of the steps."""
+RANGES = "ranges"
+"""Name of the step."""
 LONGEST = 1 << 26
 """Voxels of a range, at most: few ranges, but the files of few blocks open in each."""
 PAIRS = 1 << 18
 """Rows of ``edges`` that the blocks keep for one range, on average, at most; a union of them
 takes some 100 MB."""
-BLOCKS_AT_ONCE = 256
-"""Whose rows one task puts into the index."""
 
 
 @dataclass(frozen=True)
@@ -64,25 +64,22 @@ class Ranges:
 
 def index_tasks(inputs: Inputs, config: Any, resources: Resources) -> int:
     """Number of tasks of the step ``index``."""
-    return -(-len(inputs.parts(BLOCKS)) // BLOCKS_AT_ONCE)
+    return intervals.index_tasks(inputs)
 
 
 def index_blocks(task: int, inputs: Inputs, config: Any, resources: Resources) -> Outputs:
-    """Where the rows of some blocks belong.
+    """Where the rows of some blocks belong; a pair belongs to the lower id's range."""
+    ranges = Ranges.of(inputs, resources)
 
-    Returns
-    -------
-    tables
-        For ``nodes``, ``edges`` and ``overlaps`` one row for every block and range that have
-        rows in common: ``key``, the range, ascending; ``block``, its place among the parts;
-        ``begin`` and ``end`` of its rows; all uint64. A pair belongs to the lower id's range.
-    """
-    ranges, parts = Ranges.of(inputs, resources), inputs.parts(BLOCKS)
-    numbers = range(task * BLOCKS_AT_ONCE, min((task + 1) * BLOCKS_AT_ONCE, len(parts)))
-    return {
-        table: _sorted([_stretches(ranges, number, parts, table) for number in numbers])
-        for table in UNKNOWN
-    }
+    def of(table: str) -> intervals.Intervals:
+        ids = next(iter(UNKNOWN[table]))
+
+        def of_rows(rows: Rows) -> NDArray[np.int64]:
+            return ranges.of_ids(rows[ids] if ids == "id" else rows[ids][:, 0])
+
+        return of_rows
+
+    return intervals.index_blocks(task, inputs, {table: of(table) for table in UNKNOWN})
 
 
 def range_tasks(inputs: Inputs, config: Any, resources: Resources) -> int:
@@ -151,28 +148,10 @@ def node_rows(ids: NDArray[np.uint64], inputs: Inputs, resources: Resources) -> 
     return rows[where].reshape(ids.shape)
 
 
-def _stretches(ranges: Ranges, number: int, parts: Parts, table: str) -> NDArray[np.uint64]:
-    """(k, 4) range, block, begin, end of the rows of one block."""
-    ids = parts[number][table][next(iter(UNKNOWN[table]))]
-    found = ranges.of_ids(ids if ids.ndim == 1 else ids[:, 0])
-    first = group_starts(found)
-    last = np.append(first, len(found))[1:]
-    return np.stack([found[first], np.full_like(first, number), first, last], 1).astype(np.uint64)
-
-
-def _sorted(stretches: list[NDArray[np.uint64]]) -> Table:
-    rows = np.concatenate(stretches)
-    rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    names = (KEY, "block", "begin", "end")
-    return {name: np.ascontiguousarray(rows[:, i]) for i, name in enumerate(names)}
-
-
 def _blocks_of(inputs: Inputs, task: int) -> dict[int, dict[str, tuple[int, int]]]:
     """Blocks with rows in a range -> table -> first row and one past the last."""
     found: dict[int, dict[str, tuple[int, int]]] = {}
     for table in UNKNOWN:
-        for rows, begin, end in inputs.parts(INDEX).between(table, task, task + 1):
-            columns = (rows.read(name, begin, end).tolist() for name in ("block", "begin", "end"))
-            for block, first, last in zip(*columns, strict=True):
-                found.setdefault(block, {})[table] = (first, last)
+        for block, begin, end in intervals.indexed_rows(inputs.parts(INDEX), table, task, task):
+            found.setdefault(block, {})[table] = (begin, end)
     return found

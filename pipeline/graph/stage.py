@@ -24,6 +24,7 @@ from pipeline.contract import (
 from pipeline.graph import finish, half_edges, ranges
 from pipeline.graph.adjacency import Labels, block_edges, block_nodes, block_overlaps
 from pipeline.graph.unions import UNKNOWN
+from pipeline.intervals import INDEX
 
 
 class GraphConfig(StageConfig):
@@ -84,7 +85,7 @@ STAGE = Stage(
     compute=compute,
     halo=halo,
     after=(
-        Step(ranges.INDEX, ranges.index_blocks, tasks=ranges.index_tasks),
+        Step(INDEX, ranges.index_blocks, tasks=ranges.index_tasks),
         Step(ranges.RANGES, ranges.gather_range, tasks=ranges.range_tasks),
         Step("nodes", finish.finish_nodes, rows=finish.node_count, writes=(NODES,)),
         Step("edges", finish.finish_edges, rows=finish.edge_count, writes=(EDGES,)),

@@ -69,7 +69,7 @@ class MulticutConfig(SolverParameters):
         "process; a larger one is first contracted in domains, task by task.",
     )
     domain_nodes: int = Field(
-        64_000, ge=1, description="Superpixels of a domain of the first level, on average."
+        32_000, ge=1, description="Superpixels of a domain of the first level, on average."
     )
     domain_overlap: float = Field(
         0.12,

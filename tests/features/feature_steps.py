@@ -12,6 +12,7 @@ import pipeline.contract
 import pipeline.features.contacts
 import pipeline.features.index
 import pipeline.features.totals
+import pipeline.intervals
 import pipeline.tables
 from pipeline.contract import BLOCKS
 from pipeline.features import STAGE
@@ -97,7 +98,7 @@ def small_tasks(rows, rows_at_once, half_edges):
         patch.setattr(pipeline.contract, "ROWS", rows)
         patch.setattr(pipeline.tables, "ROWS", rows)
         patch.setattr(pipeline.features.index, "INTERVAL_ROWS", rows // 4)
-        patch.setattr(pipeline.features.index, "BLOCKS_AT_ONCE", 3)
+        patch.setattr(pipeline.intervals, "BLOCKS_AT_ONCE", 3)
         patch.setattr(pipeline.features.totals, "ROWS_AT_ONCE", rows_at_once)
         patch.setattr(pipeline.features.contacts, "HALF_EDGES_AT_ONCE", half_edges)
         yield

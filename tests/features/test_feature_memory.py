@@ -11,10 +11,10 @@ from pipeline.contract import BLOCKS, ROWS, Resources, VolumeInfo
 from pipeline.features import STAGE
 from pipeline.features.channels import channel_names
 from pipeline.features.config import FeaturesConfig
-from pipeline.features.index import INDEX
 from pipeline.features.statistics import Statistics
 from pipeline.features.totals import ROWS_AT_ONCE, UPPER
 from pipeline.held import HeldInputs, HeldRows
+from pipeline.intervals import INDEX
 
 CONFIG = FeaturesConfig(sigmas_voxels=(1.0,), mode="3d")
 RESOURCES = Resources(VolumeInfo((9, 9, 9), CUBIC_NM, "uint8"))

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import intervals
 from pipeline.contract import BLOCKS, Resources, VolumeInfo
 from pipeline.features import index
-from pipeline.features.index import INDEX, index_blocks, index_tasks
+from pipeline.features.index import index_blocks, index_tasks
 from pipeline.features.statistics import NARROW, Statistics
 from pipeline.features.totals import addends, total
 from pipeline.held import HeldInputs
+from pipeline.intervals import INDEX
 
 CHANNELS = 2
 RESOURCES = Resources(VolumeInfo((1, 10, 20), (8.0, 8.0, 8.0), "uint8"))
@@ -90,7 +92,7 @@ def test_tasks_stretches_and_intervals_of_any_length_add_up_every_kept_row_once(
     expected = slow_sums(parts, rows, len(ids))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(index, "INTERVAL_ROWS", interval)
-        patch.setattr(index, "BLOCKS_AT_ONCE", 2)
+        patch.setattr(intervals, "BLOCKS_AT_ONCE", 2)
         inputs = indexed(parts, len(ids))
         assert_sums(inputs, ids, expected, task, stretch)
 

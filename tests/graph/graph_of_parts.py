@@ -10,6 +10,7 @@ import pytest
 import pipeline.contract
 import pipeline.graph.half_edges
 import pipeline.graph.ranges
+import pipeline.intervals
 import pipeline.tables
 from pipeline.contract import BLOCKS, Resources, VolumeInfo
 from pipeline.graph import STAGE
@@ -67,7 +68,7 @@ def small_tasks(rows, voxels, pairs=1 << 19, edges=1 << 20, blocks_at_once=256):
         patch.setattr(pipeline.tables, "ROWS", rows)
         patch.setattr(pipeline.graph.ranges, "LONGEST", voxels)
         patch.setattr(pipeline.graph.ranges, "PAIRS", pairs)
-        patch.setattr(pipeline.graph.ranges, "BLOCKS_AT_ONCE", blocks_at_once)
+        patch.setattr(pipeline.intervals, "BLOCKS_AT_ONCE", blocks_at_once)
         patch.setattr(pipeline.graph.half_edges, "EDGES", edges)
         yield
 

@@ -23,6 +23,7 @@ from pipeline.multicut.levels import LEVELS, LIFTED, PLAIN, Size, alone, levels,
 from pipeline.multicut.problem import Problem
 from pipeline.multicut.solvers import solve
 from pipeline.tables import row_tasks
+from workflows.parts import StoredParts, part_path, save_part
 
 VOLUME = VolumeInfo((12, 60, 60), (10.0, 10.0, 10.0), "uint8")
 RESOURCES = Resources(VOLUME)
@@ -127,6 +128,39 @@ def test_neurons_are_connected_and_cost_what_the_last_contracted_problem_says(
             record = records(kept)[column]
             assert problem.energy(labels) == pytest.approx(record["energy"][-1])
             assert record["neurons"][-1] == labels.max()
+
+
+class StoredInputs(HeldInputs):
+    """What tasks kept lies on disk, as in a run of the program."""
+
+    def __init__(self, known, kept, folder):
+        super().__init__(known)
+        self._stored = {}
+        for step, outputs in kept.items():
+            paths = [part_path(folder / step, str(task)) for task in range(len(outputs))]
+            for path in paths:
+                path.parent.mkdir(exist_ok=True)
+            saved = [save_part(path, o) for path, o in zip(paths, outputs, strict=True)]
+            self._stored[step] = StoredParts(paths, saved)
+
+    def parts(self, step):
+        return self._stored[step]
+
+
+def test_tasks_on_stored_parts_do_the_same(tmp_path):
+    known, chosen = tables(90, 1), config(domain_nodes=30)
+    kept, _ = run(known, chosen)
+    inputs = StoredInputs(known, {k: v for k, v in kept.items() if k != "neurons"}, tmp_path)
+    for step in STAGE.after:
+        if step.tasks:
+            assert step.tasks(inputs, chosen, RESOURCES) == len(kept[step.name])
+        for task, expected in enumerate(kept[step.name]):
+            found = step.compute(task, inputs, chosen, RESOURCES)
+            for name, table in expected.items():
+                for column, values in table.items():
+                    if column != "seconds":
+                        assert found[name][column].dtype == values.dtype
+                        np.testing.assert_array_equal(found[name][column], values)
 
 
 @pytest.mark.parametrize("chain", [PLAIN, LIFTED], ids=["plain", "lifted"])

@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,11 +28,12 @@ class Server:
 
     def __init__(self, rows: int = 64) -> None:
         root = HERE.parents[1]
+        self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed in __exit__)
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "interrupted_runs.py")],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             text=True,
             bufsize=1,
             cwd=root,
@@ -50,6 +52,13 @@ class Server:
         assert self._process.stdin
         self._process.stdin.close()
         self._process.wait(timeout=60)
+        self.errors.close()
+
+    def warm(self, config: PipelineSections) -> None:
+        """Load what runs would load for themselves."""
+        assert self._process.stdin
+        print(json.dumps({"warm": config.model_dump_json()}), file=self._process.stdin, flush=True)
+        assert self._read() == ["ready"]
 
     def start(self, volume: Path, output: Path, config: PipelineSections, **more: Any) -> int:
         """Start a run; its process."""
@@ -76,6 +85,12 @@ class Server:
         self.wait_for_pause()
         os.kill(process, signal.SIGKILL)
         assert self.wait() == -signal.SIGKILL
+
+    def said(self) -> str:
+        """The last that runs wrote to standard error."""
+        self.errors.flush()
+        self.errors.seek(0)
+        return self.errors.read()[-4000:]
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Exit status of the run, negative for a signal; ``None`` if it goes on."""

@@ -5,7 +5,9 @@ import importlib
 import itertools
 import os
 import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import textwrap
 import time
@@ -17,7 +19,7 @@ import psutil
 import pytest
 
 from pipeline.errors import ConfigError, ResourceError
-from workflows import job_watch
+from workflows import cluster, job_watch
 from workflows.cluster import Workplace
 from workflows.cluster_file import ClusterFile, bytes_of
 from workflows.executor import Executor
@@ -335,6 +337,40 @@ def test_two_groups_of_jobs_start_work_and_end(
         assert all(running(job) for job in jobs)
         assert listening_beyond_loopback([os.getpid(), *jobs]) == []
     assert all(ends_soon(job) for job in jobs)
+
+
+MAKE_TLS = (
+    "openssl req -x509 -newkey rsa:3072 -nodes -days 3650 -subj /CN=neurons",
+    "-addext basicConstraints=critical,CA:TRUE -keyout run.key -out run.pem",
+)
+"""As in the documentation."""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
+@pytest.mark.parametrize("queue", ["slurm"], indirect=True)
+@pytest.mark.usefixtures("queue")
+def test_with_tls_only_those_with_the_files_are_let_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 3.0)
+    documented = (ROOT / "docs" / "cluster.md").read_text("utf-8")
+    assert all(line in documented for line in MAKE_TLS)
+    subprocess.run(" ".join(MAKE_TLS).split(), cwd=tmp_path, check=True, capture_output=True)
+    cert, key = tmp_path / "run.pem", tmp_path / "run.key"
+    text = QUEUE.format(kind="slurm", logs=tmp_path / "logs")
+    path = written(tmp_path, f"{text}    tls: {{ca: {cert}, cert: {cert}, key: {key}}}\n")
+    with Executor(Workplace(cluster=path)) as executor:
+        assert executor.ask(on_gpu, 0, on_device=True) == "yes"
+        address = executor.scheduler_address
+        assert address.startswith("tls://")
+        for stranger in (address, address.replace("tls", "tcp")):
+            with (
+                pytest.raises(ResourceError, match="no scheduler can be reached"),
+                Executor(Workplace(scheduler=stranger)) as other,
+            ):
+                other.ask(on_gpu, 0)
+        assert executor.ask(on_gpu, 0) == "no"
 
 
 @pytest.mark.slow

@@ -232,6 +232,7 @@ def fail_on_three(n: int) -> int:
     return n * n
 
 
+@pytest.mark.usefixtures("no_pause")
 def test_a_worker_s_traceback_comes_back_and_the_others_are_done(two_workers: Executor) -> None:
     results, failures = run(two_workers, fail_on_three, range(20))
     assert results == {n: n * n for n in range(20) if n != 3}
@@ -296,6 +297,7 @@ def test_a_task_that_kills_its_worker_is_named_and_the_others_are_done(
     assert "died 4 times" in failure.message
 
 
+@pytest.mark.usefixtures("no_pause")
 def test_an_answer_is_asked_of_a_worker(two_workers: Executor) -> None:
     assert two_workers.ask(square, 7, on_device=True) == 49
     with pytest.raises(ResourceError, match="three is refused"):

@@ -126,15 +126,15 @@ def test_finishing_removes_the_parts_of_all_steps_and_keeps_the_marks(ledger: Le
 
 def test_work_of_several_runs_adds_up_and_memory_is_the_largest(ledger: Ledger) -> None:
     record = ledger.start("graph", "f")
-    record = record.worked("blocks", 8, 2.0, 100, voxels=5000, workers=2, energy_joules=3.0)
+    record = record.worked("blocks", 8, 2.0, 100, voxels=5000, workers=2)
     record = record.worked("sums", 1, 0.5, 70, rows=12, workers=2)
-    record = record.worked("blocks", 8, 1.0, 50, voxels=3000, workers=4, energy_joules=1.0)
+    record = record.worked("blocks", 8, 1.0, 50, voxels=3000, workers=4)
     steps = {one.name: one for one in record.steps}
     assert (steps["blocks"].tasks, steps["blocks"].seconds) == (8, 3.0)
     assert (steps["blocks"].voxels, steps["blocks"].peak_bytes) == (8000, 100)
     assert (steps["sums"].rows, steps["sums"].peak_bytes) == (12, 70)
     assert (record.blocks, record.seconds, record.voxels) == (8, 3.5, 8000)
-    assert (record.peak_bytes, record.workers, record.energy_joules) == (100, 4, 4.0)
+    assert (record.peak_bytes, record.workers) == (100, 4)
     ledger.save(record)
     assert ledger.record("graph") == record
     summary = record.summary()

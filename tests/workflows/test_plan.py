@@ -15,7 +15,7 @@ from pipeline.contract import BLOCKS, Halo, VolumeInfo
 from pipeline.errors import InputError, ResourceError
 from pipeline.grid import blocks
 from pipeline.registry import STAGES
-from workflows import checks
+from workflows import checks, stage_run
 from workflows.blocks import BlockMemory
 from workflows.calibration import calibrate
 from workflows.checks import check_cores, check_disk, check_memory, check_permission, refuse
@@ -114,12 +114,11 @@ def test_an_interrupted_stage_has_only_its_other_blocks_left(
     prepared: Callable[..., Run], models: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = prepared(settings(models.network, models.forests))
-    from workflows import stage_run
-
-    compute = stage_run.run_task
+    compute, seen = stage_run.run_task, []
 
     def interrupted(job: Any, threads: int, task: Any) -> Any:
         if job.stage == "superpixels" and task.name == "0.1.1":
+            seen.append(next(row for row in status(run) if row.stage == "superpixels"))
             raise KeyboardInterrupt
         return compute(job, threads, task)
 
@@ -127,6 +126,7 @@ def test_an_interrupted_stage_has_only_its_other_blocks_left(
     with pytest.raises(KeyboardInterrupt):
         reconstruct(run)
     monkeypatch.undo()
+    assert [(one.state, one.blocks_done, one.blocks) for one in seen] == [("unfinished", 3, 8)]
     plan = planned(run)
     assert to_run(plan)[0] == "superpixels"
     first = next(one for one in plan.stages if one.runs)

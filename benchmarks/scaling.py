@@ -1,0 +1,142 @@
+"""How time and memory grow with the volume and with workers, and what limits larger ones.
+
+``python -m benchmarks.scaling [--data DATA] --output FOLDER [--quick]``
+
+1. Volumes of 1 to 64 times 30 x 512 x 512 voxels, boundary maps given: all stages but the
+   network, two dask workers, ``--memory 2GiB``; and the shipped network at 1 and 2 times.
+2. The same volume in one process, on one dask worker, on two; tasks that do nothing.
+3. A model fitted to these numbers: larger volumes on more workers (``scaling_model``).
+
+Every measurement runs in a process of its own and is kept in ``FOLDER/rows``; a second call
+measures only what is missing. Remove a row to measure it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.children import measured
+from benchmarks.reports import machine, report, write_whole
+from benchmarks.scaling_model import predictions
+from benchmarks.scaling_report import draw, markdown
+from pipeline.contract import Triple
+
+MEMORY = 2 << 30
+HOURS = 2.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Parameters
+    ----------
+    unit
+        Voxels of size 1.
+    tile
+        Prediction tile; ``None``: the default.
+    factors
+        Sizes with boundary maps given.
+    full
+        Sizes with the shipped network.
+    speed
+        Size for 0, 1 and 2 dask workers.
+    tasks, marks
+        How many that do nothing.
+    solve_at_once_edges
+        Of the second solution of the largest problem, small so that it takes several levels.
+    """
+
+    unit: Triple
+    tile: Triple | None
+    factors: tuple[int, ...]
+    full: tuple[int, ...]
+    speed: int
+    tasks: int
+    marks: int
+    solve_at_once_edges: int
+
+    def jobs(self, folder: Path) -> dict[str, tuple[str, dict[str, Any], int]]:
+        """Name -> module, job and threads; in an order in which each finds what it needs."""
+        common = {"folder": str(folder), "unit": self.unit, "tile": self.tile, "overrides": []}
+        run = "benchmarks.scaling_run"
+        mapped = {**common, "kind": "mapped"}
+        found: dict[str, tuple[str, dict[str, Any], int]] = {}
+        counts = {"tasks": self.tasks, "marks": self.marks, "workers": [0, 1, 2]}
+        found["tasks"] = "benchmarks.scaling_tasks", counts, 1
+        for factor in self.factors[:-1]:
+            job = {**mapped, "factor": factor, "workers": 2, "memory_bytes": MEMORY}
+            found[f"size-{factor}"] = run, job, 1
+        for workers in (0, 1, 2):
+            job = {**mapped, "factor": self.speed, "workers": workers, "memory_bytes": None}
+            found[f"workers-{workers}"] = run, {**job, "output": f"workers-{workers}"}, 1
+        for factor in self.full:
+            job = {**common, "kind": "grey", "factor": factor, "workers": 0, "memory_bytes": None}
+            found[f"full-{factor}"] = run, job, os.cpu_count() or 1
+        largest = {**mapped, "factor": self.factors[-1], "workers": 2, "memory_bytes": MEMORY}
+        found[f"size-{self.factors[-1]}"] = run, {**largest, "keep": True}, 1
+        edges = f"multicut.solve_at_once_edges={self.solve_at_once_edges}"
+        again = {"again": True, "until": "multicut", "overrides": [edges]}
+        found["levels"] = run, {**largest, **again}, 1
+        return found
+
+
+WHOLE = Plan((30, 512, 512), None, (1, 4, 16, 64), (1, 2), 8, 1000, 100_000, 250_000)
+QUICK = Plan((8, 192, 192), (1, 192, 192), (1, 2, 4), (1,), 4, 200, 10_000, 4_000)
+
+
+def main() -> None:
+    """Measure what is missing, fit the model, report."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder of the data sets; else synthetic EM")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--quick", action="store_true", help="small volumes, about two minutes")
+    options = parser.parse_args()
+    plan = QUICK if options.quick else WHOLE
+    with tempfile.TemporaryDirectory(dir=_made(options.output)) as scratch:
+        rows = measure_all(plan, options.data, options.output / "rows", Path(scratch))
+    values = {"machine": machine(), "real": bool(options.data), "rows": rows}
+    values["model"] = predictions(rows)
+    draw(rows, options.output / "scaling.png")
+    report(options.output, "scaling", markdown(values), values)
+
+
+def measure_all(
+    plan: Plan, data: Path | None, kept: Path, scratch: Path
+) -> dict[str, dict[str, Any]]:
+    """All rows of a plan, those that are kept already as they are."""
+    _made(kept)
+    rows: dict[str, dict[str, Any]] = {}
+    jobs = plan.jobs(scratch)
+    if any(not (kept / f"{name}.json").exists() for name in jobs):
+        source = {"folder": str(scratch), "unit": plan.unit, "data": str(data) if data else None}
+        made = measured("benchmarks.scaling_volumes", source, threads=os.cpu_count() or 1)
+        if "error" in made:
+            raise SystemExit(f"the volumes cannot be made: {made['error']}")
+    for name, (module, job, threads) in jobs.items():
+        path = kept / f"{name}.json"
+        if not path.exists():
+            print(f"measuring {name}", flush=True)
+            answer = measured(module, job, threads=threads, timeout_s=HOURS * 3600)
+            if "error" in answer:
+                print(f"{name}: {answer['error']}", flush=True)
+                rows[name] = answer
+                continue
+            write_whole(path, json.dumps({**answer, "commit": machine()["commit"]}, indent=1))
+        rows[name] = json.loads(path.read_text())
+    return rows
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
