@@ -1,6 +1,7 @@
 """Solvers, features and quality of the graph stages.
 
-- ``solvers``: greedy additive, Kernighan-Lin, fusion moves and the hierarchical solver on
+- ``solvers``: greedy additive, Kernighan-Lin, fusion moves, the hierarchical solver and the
+  decomposition into domains (the stage's tasks, one after the other in one process) on
   multicut and lifted multicut problems of about 92 k, 434 k and 1.7 M edges, made from the
   ISBI 2012 graph (``graph_problems``).
 - ``features``: seconds per channel and column, one and two threads, and by family.
@@ -35,7 +36,7 @@ from benchmarks.graph_problems import (
     tiled_problem,
 )
 from benchmarks.graph_quality import quality
-from benchmarks.graph_solvers import CHAIN, LIBRARY, SOLVE
+from benchmarks.graph_solvers import CHAIN, DOMAINS, LIBRARY, SOLVE
 from benchmarks.reports import machine, machine_sentence, markdown_table, report
 from benchmarks.stage_runs import run_stage
 from pipeline import features, graph, superpixels
@@ -49,6 +50,7 @@ TABLE = (
     ("fusion_moves", 1),
     ("hierarchical", 1),
     ("hierarchical", 2),
+    (DOMAINS, 1),
     (CHAIN, 2),
 )
 QUICK_SECTIONS = 6
@@ -172,8 +174,20 @@ def solvers_markdown(problems: Sequence[dict[str, Any]]) -> str:
             f"## {problem['size']}, {kind}\n",
             f"{problem['nodes']:,} nodes, {problem['edges']:,} edges{lifted}.\n",
             _solver_table(problem["runs"]),
+            *(_rest_sentence(problem, run) for run in problem["runs"] if "rest_nodes" in run),
         ]
     return "\n".join(lines)
+
+
+def _rest_sentence(problem: dict[str, Any], run: dict[str, Any]) -> str:
+    """What the decomposition left to be solved as a whole."""
+    lifted = problem["lifted_edges"] if problem["lifted"] else 0
+    left = run["rest_edges"] + run["rest_lifted_edges"]
+    share = 100 * left / (problem["edges"] + lifted)
+    return (
+        f"{run['domains']:,} domains, {run['levels']} levels; the rest has {run['rest_nodes']:,} "
+        f"nodes and {left:,} edges, {share:.0f} % of all.\n"
+    )
 
 
 def _solver_table(runs: Sequence[dict[str, Any]]) -> str:

@@ -21,12 +21,14 @@ from bioimage_cpp.graph.multicut import (
 )
 
 from benchmarks.children import child_main, forget_peak, peak_bytes, resident_bytes
+from benchmarks.graph_domains import by_domains
 from benchmarks.graph_problems import load_problem
 from pipeline.multicut.parameters import SolverParameters
 from pipeline.multicut.problem import Limits, Problem, Solution
 from pipeline.multicut.solvers import SOLVERS, solve
 
 CHAIN = "chain"
+DOMAINS = "domains"
 LIBRARY = "library_kernighan_lin"
 LONG = SolverParameters(max_outer_iterations=200, fusion_proposals=500)
 
@@ -50,6 +52,19 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "wall": wall,
         "cpu": cpu,
         "bytes_per_edge": (peak_bytes() - resident) / (len(problem.uv) + len(problem.lifted_uv)),
+        **(decomposition(solution) if job["solver"] == DOMAINS else {}),
+    }
+
+
+def decomposition(solution: Solution) -> dict[str, int]:
+    """Domains of the first level, levels, and the size of the rest."""
+    *levels, rest = solution.levels
+    return {
+        "domains": levels[0].blocks if levels else 1,
+        "levels": len(levels),
+        "rest_nodes": rest.nodes,
+        "rest_edges": rest.edges,
+        "rest_lifted_edges": rest.lifted_edges,
     }
 
 
@@ -105,6 +120,7 @@ def _named(name: str) -> Callable[[Problem, Limits], Solution]:
 SOLVE: dict[str, Callable[[Problem, Limits], Solution]] = {
     **{name: _named(name) for name in SOLVERS},
     LIBRARY: library_kernighan_lin,
+    DOMAINS: by_domains,
     CHAIN: chain,
 }
 

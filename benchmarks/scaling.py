@@ -47,10 +47,10 @@ class Plan:
         Sizes with the shipped network.
     speed
         Size for 0, 1 and 2 dask workers.
-    tasks, marks
-        How many that do nothing.
-    solve_at_once_edges
-        Of the second solution of the largest problem, small so that it takes several levels.
+    tasks, marks, heads
+        How many tasks that do nothing, done marks, and heads of a column.
+    levels
+        Parameters for solving the largest problem again, so that it takes several levels.
     """
 
     unit: Triple
@@ -60,15 +60,26 @@ class Plan:
     speed: int
     tasks: int
     marks: int
-    solve_at_once_edges: int
+    heads: int
+    levels: tuple[str, ...]
 
     def jobs(self, folder: Path) -> dict[str, tuple[str, dict[str, Any], int]]:
         """Name -> module, job and threads; in an order in which each finds what it needs."""
-        common = {"folder": str(folder), "unit": self.unit, "tile": self.tile, "overrides": []}
+        common: dict[str, Any] = {
+            "folder": str(folder),
+            "unit": self.unit,
+            "tile": self.tile,
+            "overrides": [],
+        }
         run = "benchmarks.scaling_run"
         mapped = {**common, "kind": "mapped"}
         found: dict[str, tuple[str, dict[str, Any], int]] = {}
-        counts = {"tasks": self.tasks, "marks": self.marks, "workers": [0, 1, 2]}
+        counts = {
+            "tasks": self.tasks,
+            "marks": self.marks,
+            "heads": self.heads,
+            "workers": [0, 1, 2],
+        }
         found["tasks"] = "benchmarks.scaling_tasks", counts, 1
         for factor in self.factors[:-1]:
             job = {**mapped, "factor": factor, "workers": 2, "memory_bytes": MEMORY}
@@ -81,14 +92,33 @@ class Plan:
             found[f"full-{factor}"] = run, job, os.cpu_count() or 1
         largest = {**mapped, "factor": self.factors[-1], "workers": 2, "memory_bytes": MEMORY}
         found[f"size-{self.factors[-1]}"] = run, {**largest, "keep": True}, 1
-        edges = f"multicut.solve_at_once_edges={self.solve_at_once_edges}"
-        again = {"again": True, "until": "multicut", "overrides": [edges]}
+        again = {"again": True, "until": "multicut", "overrides": list(self.levels)}
         found["levels"] = run, {**largest, **again}, 1
         return found
 
 
-WHOLE = Plan((30, 512, 512), None, (1, 4, 16, 64), (1, 2), 8, 1000, 100_000, 250_000)
-QUICK = Plan((8, 192, 192), (1, 192, 192), (1, 2, 4), (1,), 4, 200, 10_000, 4_000)
+WHOLE = Plan(
+    unit=(30, 512, 512),
+    tile=None,
+    factors=(1, 4, 16, 64),
+    full=(1, 2),
+    speed=8,
+    tasks=1000,
+    marks=100_000,
+    heads=200,
+    levels=("multicut.solve_at_once_edges=250000",),
+)
+QUICK = Plan(
+    unit=(8, 192, 192),
+    tile=(1, 192, 192),
+    factors=(1, 2, 4),
+    full=(1,),
+    speed=4,
+    tasks=200,
+    marks=10_000,
+    heads=20,
+    levels=("multicut.solve_at_once_edges=1000", "multicut.domain_nodes=200"),
+)
 
 
 def main() -> None:

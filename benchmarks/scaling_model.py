@@ -26,6 +26,7 @@ from pipeline.lifted.config import LiftedConfig
 from pipeline.multicut.config import MulticutConfig
 from pipeline.multicut.levels import LEVELS
 from pipeline.multicut.rest import BYTES_PER_EDGE
+from pipeline.store.rows import HEAD_THREADS
 
 Row = Mapping[str, Any]
 WORKERS = (2, 64, 1000, 10_000)
@@ -56,14 +57,11 @@ class Assumed:
         That the store serves in all.
     bytes_per_second
         That the store takes in all.
-    head_readers
-        Heads of a table that a worker reads at the same time.
     """
 
     request_seconds: float = 0.001
     requests_per_second: float = 100_000.0
     bytes_per_second: float = 10e9
-    head_readers: int = 8
 
 
 @dataclass(frozen=True)
@@ -142,8 +140,9 @@ def parts_of(
     divided = [one for one in passes if (one["stage"], one["step"]) != REST]
     network = [one for one in whole["passes"] if one["stage"] == NETWORK]
     tasks = share * sum(one["tasks"] for one in largest["passes"])
+    idle = largest["idle_reads_per_second"]
     requests = sum(
-        share * (one["read_count"] + one["write_count"]) * reach_ratio(one, measured, target)
+        share * requests_of(one, idle) * reach_ratio(one, measured, target)
         for one in largest["passes"]
     )
     costs = rows["tasks"]
@@ -168,8 +167,14 @@ def parts_of(
         "notes_seconds": blocks * notes["read_seconds"] * len(NOTED),
         "notes_bytes": blocks * notes["memory_bytes"],
         "heads": heads,
-        "heads_seconds": heads * assumed.request_seconds / assumed.head_readers,
+        "heads_seconds": heads
+        * (costs["heads"]["seconds"] + assumed.request_seconds / HEAD_THREADS),
     }
+
+
+def requests_of(one: Mapping[str, float], idle: float) -> float:
+    """Read and write calls of the workers in a pass, without those that dask makes of itself."""
+    return max(0.0, one["read_count"] - idle * one["wall"]) + one["write_count"]
 
 
 def cpu_of(one: Mapping[str, float]) -> float:
@@ -198,7 +203,7 @@ def pieces(name: tuple[str, str], volume: Volume) -> Triple:
 
 
 def crossed(shape: Triple, piece: Triple, span: float) -> float:
-    """Boxes that ``span`` voxels in the order of memory cross on average, in a volume.
+    """Boxes that ``span`` voxels in the order of memory cross, about, in a volume.
 
     >>> crossed((32, 1024, 1024), (32, 512, 512), 1024 * 1024)
     4.0
@@ -209,10 +214,12 @@ def crossed(shape: Triple, piece: Triple, span: float) -> float:
     across = math.ceil(width / piece[2])
     down = math.ceil(height / piece[1])
     rows = span / width
+    if rows < 1:
+        return min(across, 1 + (span - 1) / piece[2])
     if rows < height:
-        return across * min(down, 1 + max(0.0, rows - 1) / piece[1])
+        return across * min(down, 1 + (rows - 1) / piece[1])
     sections = min(rows / height, depth)
-    return across * down * min(math.ceil(depth / piece[0]), 1 + max(0.0, sections - 1) / piece[0])
+    return across * down * min(math.ceil(depth / piece[0]), 1 + (sections - 1) / piece[0])
 
 
 def rest_of(target: Volume, rows: Mapping[str, Row]) -> dict[str, float]:

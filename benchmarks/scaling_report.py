@@ -44,7 +44,11 @@ def markdown(values: Mapping[str, Any]) -> str:
         levels_table(rows),
         "## Predictions\n",
         predictions_text(values["model"]),
-        *[f"Not measured: {name}: {row['error']}\n" for name, row in rows.items() if "error" in row],
+        *[
+            f"Not measured: {name}: {row['error']}\n"
+            for name, row in rows.items()
+            if "error" in row
+        ],
     ]
     return "\n".join(part for part in parts if part)
 
@@ -122,7 +126,9 @@ def growth_sentence(rows: Mapping[str, Row]) -> str:
     before, last = sizes[-2:]
     change = _per_voxel(last) / _per_voxel(before)
     first = _per_voxel(last) / _per_voxel(sizes[0])
-    costs = {(one["stage"], one["step"]): cpu_of(one) / before["voxels"] for one in before["passes"]}
+    costs = {
+        (one["stage"], one["step"]): cpu_of(one) / before["voxels"] for one in before["passes"]
+    }
     grown = []
     for one in last["passes"]:
         name, now = (one["stage"], one["step"]), cpu_of(one) / last["voxels"]

@@ -26,7 +26,7 @@ from benchmarks.scaling_volumes import shape_of, write_tiled
 from pipeline.config import load_config
 from pipeline.contract import Box
 from pipeline.registry import STAGES
-from workflows.cluster import Workplace, site
+from workflows.cluster import Workplace, connected
 from workflows.prepare import Run, prepare
 from workflows.reconstruct import reconstruct
 from workflows.source import Source
@@ -37,6 +37,7 @@ IO = ("read_count", "read_chars", "write_count", "write_chars")
 PRESET = "isbi2012"
 CORNER = (4, 128, 128)
 """Voxels on which workers warm up."""
+IDLE_SECONDS = 3.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Counters:
         return cls(time.perf_counter(), cpu, io)
 
     def since(self, before: Counters, own: int) -> dict[str, float]:
-        """Wall and CPU seconds (also of this process alone), I/O of workers, between two moments."""
+        """Wall and CPU seconds (also of process ``own`` alone), and I/O of the other ones."""
         cpu = {pid: value - before.cpu.get(pid, 0.0) for pid, value in self.cpu.items()}
         io = np.zeros(len(IO), np.int64)
         for pid, values in self.io.items():
@@ -75,7 +76,7 @@ class Counters:
 
 
 def tree() -> list[psutil.Process]:
-    """This process and all below it."""
+    """The process that measures, and all below it."""
     own = psutil.Process()
     return [own, *own.children(recursive=True)]
 
@@ -163,6 +164,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     )
     with _place(job) as (workplace, start_seconds):
         _warm_up(folder, volume, job, workplace)
+        idle = _idle_reads()
         watch = Watch(_expected(run), psutil.Process().pid)
         began = time.perf_counter()
         reconstruct(run, workplace, order=watch, until=job.get("until"))
@@ -177,6 +179,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         "memory_bytes": job["memory_bytes"],
         "seconds": seconds,
         "start_seconds": start_seconds,
+        "idle_reads_per_second": idle,
         "passes": [{**one, **_recorded(run, one)} for one in watch.measured],
         "rows": rows_of(run),
         "contraction": contraction(run),
@@ -217,7 +220,7 @@ def _place(job: dict[str, Any]) -> Iterator[tuple[Workplace, float]]:
         yield Workplace(memory_bytes=memory), 0.0
         return
     began = time.perf_counter()
-    with site(Workplace(workers=job["workers"], memory_bytes=memory)) as place:
+    with connected(Workplace(workers=job["workers"], memory_bytes=memory)) as place:
         place.client.wait_for_workers(job["workers"])
         place.client.run(_load)
         address = place.client.scheduler.address
@@ -235,6 +238,14 @@ def _warm_up(folder: Path, volume: Path, job: dict[str, Any], workplace: Workpla
     config = load_config(PRESET, overrides)
     reconstruct(prepare(source, config, output, device="cpu", overwrite=True), workplace)
     shutil.rmtree(output)
+
+
+def _idle_reads() -> float:
+    """Read calls a second of workers that wait: dask looks at the machine."""
+    before = Counters.now()
+    time.sleep(IDLE_SECONDS)
+    used = Counters.now().since(before, psutil.Process().pid)
+    return used["read_count"] / used["wall"]
 
 
 def _load() -> None:

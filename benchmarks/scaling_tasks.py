@@ -11,10 +11,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from benchmarks.children import child_main
-from workflows.cluster import Workplace, site
+from pipeline.contract import ROWS, TableSpec
+from pipeline.store import Output
+from workflows.cluster import Workplace, connected
 from workflows.executor import Executor
 from workflows.parts import Kept
 from workflows.provenance import Ledger
@@ -29,18 +32,23 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     Parameters
     ----------
     job
-        ``tasks``, ``marks``: how many; ``workers``: list, 0 = in the process.
+        ``tasks``, ``marks``, ``heads``: how many; ``workers``: list, 0 = in the process.
     """
     with tempfile.TemporaryDirectory() as folder:
         rows = [executor_row(Path(folder), count, job["tasks"]) for count in job["workers"]]
-        return {"tasks": job["tasks"], "executor": rows, "marks": marks(Path(folder), job["marks"])}
+        return {
+            "tasks": job["tasks"],
+            "executor": rows,
+            "marks": marks(Path(folder), job["marks"]),
+            "heads": heads(Path(folder), job["heads"]),
+        }
 
 
 def executor_row(folder: Path, workers: int, tasks: int) -> dict[str, float]:
     """Wall and CPU seconds of the driver for each of some tasks that do nothing."""
     if not workers:
         return _timed(folder, Workplace(), workers, tasks)
-    with site(Workplace(workers=workers)) as place:
+    with connected(Workplace(workers=workers)) as place:
         place.client.wait_for_workers(workers)
         address = place.client.scheduler.address
         return _timed(folder, Workplace(scheduler=address), workers, tasks)
@@ -60,7 +68,29 @@ def _timed(folder: Path, workplace: Workplace, workers: int, tasks: int) -> dict
         wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
     if failures:
         raise RuntimeError(f"{len(failures)} of {tasks} tasks that do nothing failed")
-    return {"workers": workers, "seconds_per_task": wall / tasks, "driver_cpu_per_task": cpu / tasks}
+    return {
+        "workers": workers,
+        "seconds_per_task": wall / tasks,
+        "driver_cpu_per_task": cpu / tasks,
+    }
+
+
+def heads(folder: Path, count: int) -> dict[str, float]:
+    """Seconds to read the first row of each of ``count`` stretches of a sorted column."""
+    output = Output(folder / "heads", (1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 1, 1))
+    output.path.mkdir()
+    spec = TableSpec("nodes", {"id": "uint64"})
+    output.create_table(spec, {}, count * ROWS, {})
+    for number in range(count):
+        ids = np.arange(number * ROWS, (number + 1) * ROWS, dtype=np.uint64)
+        output.write_rows("nodes", {"id": ids * np.uint64(900) + np.uint64(1)}, number * ROWS)
+    output.finish_table("nodes", ["id"])
+    began = time.perf_counter()
+    found = output.rows("nodes", ["id"]).heads("id")
+    seconds = time.perf_counter() - began
+    if len(found) != count:
+        raise RuntimeError(f"{count} stretches were written, {len(found)} heads read")
+    return {"count": count, "seconds": seconds / count}
 
 
 def _cpu_seconds() -> float:

@@ -94,7 +94,8 @@ def mapped_sections(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     config = parse_config({"boundaries": {"augmentation": "none"}}, "benchmark")
     found = reconstruct_array(grey, ISBI2012.voxel_size_nm, config, until="boundaries")
     bright = UINT8_MAX - found["boundaries"].astype(np.float32)
-    return np.rint((1 - GREY_SHARE) * bright + GREY_SHARE * grey).astype(np.uint8)
+    blended: NDArray[np.uint8] = np.rint((1 - GREY_SHARE) * bright + GREY_SHARE * grey).astype("u1")
+    return blended
 
 
 def save_darkness_network(path: Path) -> None:

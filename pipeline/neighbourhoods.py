@@ -43,30 +43,6 @@ class Neighbourhoods:
         return np.repeat(np.arange(len(self.nodes)), self.degrees)
 
 
-def neighbours_of(nodes: Rows, neighbours: Rows, begin: int, end: int) -> Neighbourhoods:
-    """Neighbours of a range of nodes.
-
-    Parameters
-    ----------
-    nodes, neighbours
-        Tables of the graph: a node's half-edges begin at row ``first_neighbour``.
-    begin, end
-        Half-open range of rows in ``nodes``.
-
-    Returns
-    -------
-    neighbourhoods
-        Its memory grows with the degrees of these nodes alone.
-    """
-    rows = np.arange(begin, end)
-    first = nodes.read("first_neighbour", begin, end + 1).astype(np.int64)
-    if end >= nodes.count:
-        first = np.append(first, neighbours.count)
-    low, high = int(first[0]), int(first[-1])
-    other, edge = (neighbours.read(name, low, high).astype(np.int64) for name in ("other", "edge"))
-    return Neighbourhoods(rows, first - low, other, edge)
-
-
 def neighbours_of_set(nodes: Rows, neighbours: Rows, index: NDArray[np.integer]) -> Neighbourhoods:
     """Neighbours of any nodes.
 

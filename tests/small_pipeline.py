@@ -120,16 +120,21 @@ def settings(
     return parse_config(values, "test")
 
 
-def save_forests(folder: Path, network: Path, tissue: Tissue) -> tuple[Path, Path]:
+def save_forests(
+    folder: Path,
+    network: Path,
+    tissue: Tissue,
+    voxel_size_nm: tuple[float, float, float] = SECTIONS_NM,
+) -> tuple[Path, Path]:
     """Both forests, fitted on the features of a tissue."""
     config = settings(network)
-    tables = reconstruct_array(tissue.raw, SECTIONS_NM, config, until="features")
+    tables = reconstruct_array(tissue.raw, voxel_size_nm, config, until="features")
     features, names = (
         tables["edges"]["features"],
         tables["attributes"]["edges/features"]["names"],
     )
     boundary = features[:, names.index("boundary/mean")]
-    lifted: Any = config.resolved(VolumeInfo((1, 1, 1), SECTIONS_NM, "uint8")).section("lifted")
+    lifted: Any = config.resolved(VolumeInfo((1, 1, 1), voxel_size_nm, "uint8")).section("lifted")
     lifted_names = list(feature_units(lifted))
     random = np.random.default_rng(0).uniform(0, 1, (200, len(lifted_names))).astype(np.float32)
     paths = folder / "edges.safetensors", folder / "lifted.safetensors"
@@ -155,6 +160,17 @@ def contents(path: Path) -> dict[str, NDArray[Any]]:
     for table in sorted({t.name for s in STAGES for t in s.tables} - {"background"}):
         columns: Table = store.read_table(table)
         found |= {f"{table}/{name}": values for name, values in columns.items()}
+    return found
+
+
+def by_contents(arrays: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """What the run in memory gave, named as ``contents`` names it."""
+    found: dict[str, NDArray[Any]] = {}
+    for stage in STAGES:
+        found |= {f"{array.name}/0": arrays[array.name] for array in stage.arrays}
+        for table in (table for table in stage.tables if table.name != "background"):
+            columns = arrays[table.name]
+            found |= {f"{table.name}/{column}": columns[column] for column in table.columns}
     return found
 
 

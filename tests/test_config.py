@@ -247,7 +247,7 @@ def test_registry_finds_stages_and_their_inputs() -> None:
         "lifted", "multicut", "labels",
     ]  # fmt: skip
     assert stage("graph").name == "graph"
-    assert [s.name for s in inputs_of(stage("boundaries"))] == ["intensity"]
+    assert [s.name for s in inputs_of(stage("boundaries"))] == ["intensity", "foreground"]
     assert inputs_of(STAGES[0]) == ()
     assert "features" in columns_before(stage("edges"), "edges")
     assert "p_cut" not in columns_before(stage("edges"), "edges")

@@ -14,7 +14,7 @@ import pipeline.contract
 import pipeline.tables
 from pipeline.contract import Table
 from pipeline.held import held
-from pipeline.neighbourhoods import Neighbourhoods, neighbours_of, neighbours_of_set
+from pipeline.neighbourhoods import Neighbourhoods, neighbours_of_set
 
 
 def random_graph(nodes: int, edges: int, seed: int) -> NDArray[np.int64]:
@@ -64,14 +64,10 @@ def test_neighbours_are_those_of_a_search_through_all_edges(
 ) -> None:
     uv = random_graph(nodes, edges, seed)
     of_nodes, neighbours = (held(table) for table in tables_of(nodes, uv))
-    begin = data.draw(st.integers(0, nodes))
-    end = data.draw(st.integers(begin, nodes))
     some = sorted(data.draw(st.sets(st.integers(0, nodes - 1))))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pipeline.contract, "ROWS", rows)
         patch.setattr(pipeline.tables, "ROWS", rows)
-        found = neighbours_of(of_nodes, neighbours, begin, end)
-        assert_neighbours(found, list(range(begin, end)), uv)
         found = neighbours_of_set(of_nodes, neighbours, np.array(some, np.int64))
         assert_neighbours(found, some, uv)
 
@@ -79,14 +75,13 @@ def test_neighbours_are_those_of_a_search_through_all_edges(
 def test_nodes_without_edges_have_no_neighbours() -> None:
     uv = np.array([[1, 3]])
     of_nodes, neighbours = (held(table) for table in tables_of(6, uv))
-    found = neighbours_of(of_nodes, neighbours, 0, 6)
+    found = neighbours_of_set(of_nodes, neighbours, np.arange(6))
     assert found.degrees.tolist() == [0, 1, 0, 1, 0, 0]
     assert found.other.tolist() == [3, 1]
-    assert neighbours_of(of_nodes, neighbours, 4, 6).other.tolist() == []
+    assert neighbours_of_set(of_nodes, neighbours, np.array([4, 5])).other.tolist() == []
 
 
 def test_there_are_no_neighbours_in_an_empty_graph() -> None:
     of_nodes, neighbours = (held(table) for table in tables_of(0, np.zeros((0, 2), np.int64)))
-    assert neighbours_of(of_nodes, neighbours, 0, 0).first.tolist() == [0]
     found = neighbours_of_set(of_nodes, neighbours, np.zeros(0, np.int64))
     assert found.first.tolist() == [0]

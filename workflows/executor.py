@@ -18,7 +18,8 @@ from uuid import uuid4
 
 from pipeline.errors import ResourceError
 from workflows.attempts import Attempt, Attempts, Failure, Failures
-from workflows.cluster import Site, Workplace, scheduler_at_hand, site
+from workflows.cluster import Workplace, connected
+from workflows.site import LOST, Site, scheduler_at_hand
 
 __all__ = ["Executor", "Failure", "Failures"]
 
@@ -135,7 +136,7 @@ class Executor:
 
     def _started(self) -> Site:
         if self._site is None:
-            self._site = self._stack.enter_context(site(self.workplace))
+            self._site = self._stack.enter_context(connected(self.workplace))
         return self._site
 
     def _run_there(
@@ -280,7 +281,13 @@ def _outcomes(client: Any, futures: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _results(client: Any, futures: Sequence[Any]) -> list[Any]:
-    """Results fetched together, for each journey takes its time."""
+    """Results fetched together, for each journey takes its time.
+
+    Raises
+    ------
+    ResourceError
+        If the scheduler is lost.
+    """
     if not futures:
         return []
     with suppress(Exception):
@@ -288,6 +295,8 @@ def _results(client: Any, futures: Sequence[Any]) -> list[Any]:
             partial(client.gather, futures, asynchronous=True), callback_timeout=RESULT_SECONDS
         )
         return found
+    if client.status != "running":
+        raise ResourceError(LOST)
     return [_result(future) for future in futures]
 
 

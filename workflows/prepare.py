@@ -10,7 +10,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from pipeline.boundaries.device import choose_device, choose_precision
 from pipeline.config import PipelineSections, parse_config
 from pipeline.contract import Box, Halo, Resources, Stage, StageConfig, Triple
 from pipeline.errors import ModelError, OutputError
@@ -18,6 +17,8 @@ from pipeline.forests import Forest
 from pipeline.registry import GIVEN_VOLUMES, STAGES, inputs_of
 from pipeline.store import MaskVolume, Output, Volume, check_apart, is_output, make_room
 from workflows.blocks import check_tile, choose_block_shape
+from workflows.cluster import Workplace
+from workflows.devices import worker_device
 from workflows.provenance import Ledger, fingerprint_content, fingerprint_of
 from workflows.source import Source
 from workflows.tasks import Job
@@ -102,11 +103,13 @@ def prepare(
     block_shape: Triple | None = None,
     overwrite: bool = False,
     command: str = "",
+    workplace: Workplace | None = None,
     write: bool = True,
 ) -> Run:
     """Check everything that can be checked before work starts, and open the output.
 
-    With ``write=False`` nothing is written: the output of the run may not exist yet.
+    With ``write=False`` nothing is written: the output of the run may not exist yet. The
+    workplace decides what ``auto`` means for the device; by default it is this process.
 
     Raises
     ------
@@ -117,9 +120,9 @@ def prepare(
     mask = source.open_mask(volume)
     if mask is not None:
         mask.check_foreground()
-    device = choose_device(device)
-    resolved = resolve(config, volume, device)
-    halos = _check_models(resolved, volume, device)
+    chosen = worker_device(device, workplace or Workplace())
+    resolved = resolve(config, volume, chosen.precision)
+    halos = _check_models(resolved, volume, chosen.name if chosen.here else "cpu")
     boundaries: Any = resolved.section("boundaries")
     tile: Triple = boundaries.tile
     shape = block_shape or choose_block_shape(
@@ -128,7 +131,7 @@ def prepare(
     check_tile(tile, shape, volume.shape)
     store = _open_output(output, volume, source, shape, overwrite, write)
     check_tile(tile, store.block_shape, volume.shape)
-    run = Run(volume, mask, source, resolved, store, device)
+    run = Run(volume, mask, source, resolved, store, chosen.name)
     if not write:
         return run
     with run.ledger.lock():
@@ -136,7 +139,7 @@ def prepare(
             {
                 "config": json.loads(resolved.model_dump_json()),
                 "input": _identity(volume, source),
-                "provenance": {"command": command, "device": device, "versions": _versions()},
+                "provenance": {"command": command, "device": chosen.name, "versions": _versions()},
             }
         )
     return run
@@ -174,12 +177,16 @@ def reopen(output: Path) -> Run:
     return Run(volume, source.open_mask(volume), source, config, store, device)
 
 
-def resolve(config: PipelineSections, volume: Volume, device: str) -> PipelineSections:
-    """Every ``auto`` decided for this volume and device; paths of model files absolute."""
+def resolve(config: PipelineSections, volume: Volume, precision: str) -> PipelineSections:
+    """Every ``auto`` decided for this volume; paths of model files absolute.
+
+    ``precision`` is what ``auto`` becomes on the run's device.
+    """
     resolved = config.resolved(volume.info)
     boundaries: Any = resolved.section("boundaries")
-    precision = choose_precision(boundaries.precision, device)
-    decided = boundaries.model_copy(update={"precision": precision})
+    decided = boundaries
+    if boundaries.precision == "auto":
+        decided = boundaries.model_copy(update={"precision": precision})
     resolved = resolved.model_copy(update={"boundaries": decided})
     sections = {s.name: _with_absolute_files(s, resolved.section(s.name)) for s in STAGES}
     return resolved.model_copy(update=sections)

@@ -6,6 +6,7 @@ Everything lies in ``<output>/.pipeline``::
     <stage>.marks/<step>        one line a finished task, appended after its data
     <stage>.parts/<step>/       what tasks keep for later steps, until the stage is finished
     <stage>.failed/<step>/      the traceback of every task that failed
+    run.<id>                    the run that may write
     lock
 """
 
@@ -16,15 +17,16 @@ import json
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pipeline.errors import OutputError
+from pipeline.errors import OutputError, ResourceError
 from workflows.fingerprints import differences, fingerprint_content, fingerprint_of
 from workflows.parts import Kept
 from workflows.records import Record, State, StepRecord
@@ -57,10 +59,10 @@ class Ledger:
             If it is no JSON, which this program never writes.
         """
         path = self.folder / f"{stage}.json"
-        if not path.exists():
-            return None
         try:
             content = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
         except ValueError as error:
             raise OutputError(
                 f"{path}: damaged record ({error}); remove it, and the stage is computed anew"
@@ -132,8 +134,11 @@ class Ledger:
 
     def failed(self, stage: str, step: str) -> dict[str, str]:
         """Tasks that failed and were not done since, with what was noted."""
-        files = sorted(self.failures(stage, step).glob("*.txt"))
-        return {file.name.removesuffix(".txt"): file.read_text() for file in files}
+        found = {}
+        for file in sorted(self.failures(stage, step).glob("*.txt")):
+            with suppress(FileNotFoundError):  # a run may just have done it
+                found[file.name.removesuffix(".txt")] = file.read_text()
+        return found
 
     def note_failure(self, stage: str, step: str, task: str, text: str) -> None:
         """Note why a task failed, until it is done or the stage is forgotten."""
@@ -161,13 +166,17 @@ class Ledger:
     def finish(self, record: Record) -> None:
         """Note that a stage is complete; its parts are not needed any more."""
         self.save(replace(record, finished=True, ended=_now()))
-        shutil.rmtree(self.folder / f"{record.stage}.parts", ignore_errors=True)
+        self.remove_parts(record.stage)
+
+    def remove_parts(self, stage: str) -> None:
+        """Remove what the tasks of a finished stage kept."""
+        _remove(self.folder / f"{stage}.parts")
 
     def forget(self, stage: str) -> None:
         """Remove record, marks, parts and failures of a stage; the record goes first."""
         (self.folder / f"{stage}.json").unlink(missing_ok=True)
         for kind in ("marks", "parts", "failed"):
-            shutil.rmtree(self.folder / f"{stage}.{kind}", ignore_errors=True)
+            _remove(self.folder / f"{stage}.{kind}")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -177,16 +186,54 @@ class Ledger:
         with path.open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
+            except BlockingIOError as error:
                 file.seek(0)
                 raise OutputError(
                     f"{self.folder.parent} is in use by another run ({file.read().strip()}); "
                     "wait for it, or give another --output"
                 ) from error
+            except OSError as error:
+                raise OutputError(
+                    f"{path} cannot be locked ({error.strerror}); give an --output on a file "
+                    "system that has locks"
+                ) from error
             file.truncate(0)
             file.write(f"process {os.getpid()} on {os.uname().nodename}")
             file.flush()
             yield
+
+    def claim(self, run: str) -> None:
+        """Note which run may write; a task of an earlier one that still runs finds out.
+
+        Every run has its own file, so that a file system which remembers another for a while
+        misleads no worker.
+        """
+        own = self._run(run)
+        own.touch()
+        for other in self.folder.glob(self._run("*").name):
+            if other != own:
+                other.unlink(missing_ok=True)
+        for left in self.folder.glob(".*.removed"):  # by a kill while it was removed
+            shutil.rmtree(left, ignore_errors=True)
+
+    def check_claim(self, run: str) -> None:
+        """Check that a run may write still.
+
+        Raises
+        ------
+        ResourceError
+            If another run has begun since, or this machine does not see the run's files.
+        """
+        try:
+            self._run(run).open().close()
+        except FileNotFoundError as error:
+            raise ResourceError(
+                f"{self.folder.parent}: another run has begun, or this worker on "
+                f"{os.uname().nodename} sees other files under that name than the run"
+            ) from error
+
+    def _run(self, run: str) -> Path:
+        return self.folder / f"run.{run}"
 
     def _marks(self, stage: str, step: str) -> Path:
         return self.folder / f"{stage}.marks" / _file_name(step)
@@ -199,6 +246,14 @@ def _file_name(name: str) -> str:
     if not name or "/" in name or name.startswith("."):
         raise AssertionError(f"{name!r} cannot be the name of a step or task")
     return name
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder: at once under its name, then as far as open files allow."""
+    doomed = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.removed")
+    with suppress(FileNotFoundError):
+        folder.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _now() -> str:

@@ -50,6 +50,7 @@ def reconstruct(
     forget_opened()
     name = uuid.uuid4().hex
     with run.ledger.lock(), Executor(workplace or Workplace()) as executor:
+        run.ledger.claim(name)
         contents = run.fingerprint_contents()
         for stage in STAGES:
             content = contents[stage.name]

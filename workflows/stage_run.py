@@ -19,6 +19,7 @@ from pipeline.errors import BlockError, OutputError, PipelineError, ResourceErro
 from pipeline.grid import block_at
 from pipeline.registry import STAGES
 from pipeline.tables import row_tasks
+from workflows.attempts import DIED
 from workflows.blocks import BASE_BYTES
 from workflows.executor import Executor, Failure, Failures
 from workflows.memory import PeakMemory
@@ -259,7 +260,7 @@ class StageRun:
             ledger.unmark(self.stage.name, one.name)
             return set()
         if one.name == BLOCKS:
-            self._verify_blocks(marked)
+            marked -= self._without_files(marked)
         return marked - self._lost(one)
 
     def _open_tables(self, step: Step, *, fresh: bool) -> bool:
@@ -288,13 +289,20 @@ class StageRun:
         kept = self.run.ledger.done(self.stage.name, one.name)
         return {name for name in kept if kept[name] and not is_whole(part_path(folder, name))}
 
-    def _verify_blocks(self, marked: set[str]) -> None:
-        """Every block that is marked done has its files."""
-        for name in marked if self.stage.arrays else ():
-            z, y, x = (int(i) for i in name.split("."))
-            block = block_at((z, y, x), self.job.volume.shape, self.job.block_shape, Halo())
+    def _without_files(self, marked: set[str]) -> set[str]:
+        """Blocks that are marked done and whose files are gone or empty."""
+        return {name for name in marked if not self._has_files(name)}
+
+    def _has_files(self, block: str) -> bool:
+        z, y, x = (int(i) for i in block.split("."))
+        box = block_at((z, y, x), self.job.volume.shape, self.job.block_shape, Halo()).write
+        try:
             for spec in self.stage.arrays:
-                self.run.output.verify(spec.name, block.write)
+                self.run.output.verify(spec.name, box)
+        except OutputError as error:
+            LOG.info("%s; it is computed again", error)
+            return False
+        return True
 
     def _finish(self, one: Pass) -> None:
         if one.step is not None:
@@ -335,4 +343,6 @@ def _error_of(failures: Sequence[Failure]) -> type[PipelineError]:
 
 
 def _line(failure: Failure) -> str:
-    return f"{failure.name} ({failure.attempts} attempts): {failure.message}"
+    ours = hasattr(pipeline.errors, failure.kind) or failure.kind == DIED
+    told = failure.message if ours else f"{failure.kind}: {failure.message}"
+    return f"{failure.name} ({failure.attempts} attempts): {told}"

@@ -31,7 +31,7 @@ from pipeline.contract import (
     Triple,
     VolumeInfo,
 )
-from pipeline.errors import BlockError, PipelineError
+from pipeline.errors import PipelineError
 from pipeline.grid import block_at, grid_shape
 from pipeline.registry import GIVEN_VOLUMES, STAGES, columns_before, stage
 from pipeline.store import MaskVolume, Output, Volume
@@ -283,15 +283,12 @@ def run_task(job: Job, threads: int, task: Task) -> Kept:
     PipelineError
         Naming stage, step and task.
     """
-    where = f"{job.stage}, {step_of(task)} {task.name}"
+    kind = "block" if isinstance(task, BlockTask) else step_of(task)
+    where = f"stage {job.stage}, {kind} {task.name}"
     try:
         return _run(job, threads, task)
     except PipelineError as error:
         raise type(error)(f"{error} [{where}]") from error
-    except OSError:
-        raise
-    except Exception as error:
-        raise BlockError(f"{where} failed: {type(error).__name__}: {error}") from error
 
 
 def step_of(task: Task) -> str:
@@ -308,6 +305,7 @@ def step_of(task: Task) -> str:
 def _run(job: Job, threads: int, task: Task) -> Kept:
     work = opened(job)
     if isinstance(task, LevelTask):
+        work.ledger.check_claim(job.run)
         work.output.write_level_block(task.array, task.kind, task.level, task.index)
         return {}
     if torch.get_num_threads() != threads:
@@ -318,6 +316,7 @@ def _run(job: Job, threads: int, task: Task) -> Kept:
     step = next(one for one in work.stage.steps if one.name == task.step)
     inputs = StoredInputs(job, None, step.name)
     outputs = step.compute(task.number, inputs, work.config, resources)
+    work.ledger.check_claim(job.run)
     if step.tasks is not None:
         folder = work.ledger.parts(job.stage, step.name)
         return save_part(part_path(folder, task.name), outputs)
@@ -334,6 +333,7 @@ def _run_block(work: Opened, resources: Resources, task: BlockTask) -> Kept:
     halo = chosen.halo(work.config, resources)
     block = block_at(task.index, job.volume.shape, job.block_shape, halo)
     outputs = chosen.compute(block, StoredInputs(job, block, BLOCKS), work.config, resources)
+    work.ledger.check_claim(job.run)
     for spec in chosen.arrays:
         work.output.write(spec.name, block.write, outputs[spec.name])
     tables = _tables(outputs)

@@ -16,6 +16,8 @@ PYTHON=python          # CHANGE: e.g. $HOME/neurons/bin/python
 INTERFACE=ib0          # CHANGE: see `ip addr` on a compute node
 MEMORY=8GiB            # of one worker, as --mem-per-cpu
 
+mkdir -p cluster-logs
+LOG=cluster-logs/neurons-$SLURM_JOB_ID.log       # of scheduler and workers; the run's is slurm-*.out
 FOLDER=$(mktemp -d "$PWD/.neurons-job-XXXXXX")   # where all nodes can read it
 chmod 700 "$FOLDER"
 trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$FOLDER"' EXIT
@@ -40,13 +42,14 @@ if [ -f "$HOME/.neurons-tls/run.pem" ]; then
 fi
 
 $PYTHON -m distributed.cli.dask_scheduler --protocol $PROTOCOL --interface $INTERFACE --port 0 \
-    --dashboard-address 127.0.0.1:0 --scheduler-file "$FOLDER/scheduler.json" &
+    --dashboard-address 127.0.0.1:0 --scheduler-file "$FOLDER/scheduler.json" >> "$LOG" 2>&1 &
 for _ in $(seq 120); do [ -s "$FOLDER/scheduler.json" ] && break; sleep 1; done
 ADDRESS=$($PYTHON -c 'import json, sys; print(json.load(open(sys.argv[1]))["address"])' \
     "$FOLDER/scheduler.json")
 
 srun --kill-on-bad-exit=0 $PYTHON -m distributed.cli.dask_worker "$ADDRESS" \
     --protocol $PROTOCOL --interface $INTERFACE --nthreads 1 --memory-limit $MEMORY \
-    --dashboard-address 127.0.0.1:0 --no-dashboard --death-timeout 120 &
+    --dashboard-address 127.0.0.1:0 --no-dashboard --death-timeout 120 \
+    >> "$LOG" 2>&1 &
 
 $PYTHON -m pipeline run "$@" --scheduler "$ADDRESS" --memory $MEMORY

@@ -51,9 +51,10 @@ LINES = _StandardError(logging.INFO)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit: 0 done, 2 an error of the user's, 1 one of ours, 130 Ctrl-C."""
-    log = logging.getLogger("pipeline")
-    log.addHandler(LINES)
-    log.setLevel(logging.INFO)
+    for name in ("pipeline", "workflows"):
+        log = logging.getLogger(name)
+        log.addHandler(LINES)
+        log.setLevel(logging.INFO)
     try:
         get_command(app)(
             args=list(arguments) if arguments is not None else None, prog_name="pipeline"

@@ -114,6 +114,7 @@ def run(
             memory_bytes=workplace.task_bytes(),
             overwrite=overwrite,
             command=" ".join(["python -m pipeline", *sys.argv[1:]]),
+            workplace=workplace,
             write=write,
         )
 

@@ -112,7 +112,25 @@ def write_box(path: Path, box: Box, data: NDArray[Any]) -> None:
         raise AssertionError(
             f"{path.name}: {data.dtype} {data.shape} given for {array.dtype} {box.shape}"
         )
-    array[box.slices] = data
+    replace_files(path, array, box.slices, data)
+
+
+def replace_files(
+    path: Path, array: zarr.Array[Any], part: tuple[slice, ...], data: NDArray[Any]
+) -> None:
+    """Write whole files, whatever lies there.
+
+    Zarr reads a file that the array's end clips before it writes it, and fails where that is
+    damaged, e.g. by a power cut; such files are removed first.
+    """
+    try:
+        array[part] = data
+    except OSError:
+        raise
+    except Exception:
+        for _, file, _ in _files(path, array, part):
+            file.unlink(missing_ok=True)
+        array[part] = data
 
 
 def check_files(
@@ -127,14 +145,22 @@ def check_files(
     """
     missing = [
         file
-        for index, file, _ in _files(path, array, box)
-        if not _is_filled(file) and index not in background
+        for index, file, _ in _files(path, array, box.slices if box else None)
+        if not is_filled(file) and index not in background
     ]
     if missing:
         named = ", ".join(str(file) for file in missing[:FILES_NAMED])
         more = f" and {len(missing) - FILES_NAMED} more" if len(missing) > FILES_NAMED else ""
         where = f" in block {show(box)}" if box else ""
         raise OutputError(f"{path}: finished data is gone{where}: missing or empty {named}{more}")
+
+
+def is_filled(file: Path) -> bool:
+    """Whether a file is there and not empty; a missing one would read as zeros."""
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def show(box: Box) -> str:
@@ -185,28 +211,23 @@ def _file_shape(array: zarr.Array[Any]) -> tuple[int, ...]:
 
 
 def _files(
-    path: Path, array: zarr.Array[Any], box: Box | None
+    path: Path, array: zarr.Array[Any], part: tuple[slice, ...] | None
 ) -> Iterator[tuple[tuple[int, ...], Path, tuple[slice, ...]]]:
-    """Index of each file that holds some of the box, its path, the part of the array it holds."""
-    begin = box.begin if box else (0,) * array.ndim
-    end = box.end if box else array.shape
+    """Index of each file that holds some of a part, its path, and what of the array it holds."""
     steps = _file_shape(array)
-    ranges = (range(b // s, -(-e // s)) for b, e, s in zip(begin, end, steps, strict=True))
+    whole = tuple(slice(0, n) for n in array.shape)
+    ranges = (
+        range(axis.start // step, -(-axis.stop // step))
+        for axis, step in zip(part or whole, steps, strict=True)
+    )
     for index in itertools.product(*ranges):
-        part = tuple(slice(i * s, (i + 1) * s) for i, s in zip(index, steps, strict=True))
-        yield index, path.joinpath("c", *(str(i) for i in index)), part
-
-
-def _is_filled(file: Path) -> bool:
-    try:
-        return file.stat().st_size > 0
-    except OSError:
-        return False
+        held = tuple(slice(i * s, (i + 1) * s) for i, s in zip(index, steps, strict=True))
+        yield index, path.joinpath("c", *(str(i) for i in index)), held
 
 
 def _damaged_file(path: Path, array: zarr.Array[Any], box: Box) -> Path:
     """The first file of the box that cannot be read by itself."""
-    for _, file, part in _files(path, array, box):
+    for _, file, part in _files(path, array, box.slices):
         try:
             array[part]
         except Exception:

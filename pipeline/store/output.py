@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -223,7 +223,7 @@ class Output:
         """Write blocks without tissue; none before stage ``foreground`` is finished."""
         return self._background(0)
 
-    def create_level(self, name: str, level: int, *, keep: bool = False) -> bool:
+    def create_level(self, name: str, level: int) -> None:
         """Make a coarser level of an array, empty; the array is not listed as an image any more.
 
         Parameters
@@ -232,16 +232,27 @@ class Output:
             An array with its finer levels.
         level
             From 1 to ``pyramid_levels``.
-        keep
-            Go on with what an interrupted run left of it.
-
-        Returns
-        -------
-        kept
-            Whether blocks of it that were written before are still there.
         """
         self._unlist(name)
-        return self._pyramid(name).create(level, keep=keep)
+        self._pyramid(name).create(level)
+
+    def has_level(self, name: str, level: int) -> bool:
+        """Whether a coarser level was created, so that it can be gone on with."""
+        return self._pyramid(name).has_level(level)
+
+    def missing_blocks(self, name: str, level: int, indices: Iterable[Triple]) -> Iterator[Triple]:
+        """Those blocks of a level that have no file, or an empty one; one look at each.
+
+        Parameters
+        ----------
+        name
+            Of an array.
+        level
+            0 or coarser.
+        indices
+            Of blocks along z, y, x.
+        """
+        return self._pyramid(name).missing(level, indices)
 
     def level_blocks(self, level: int) -> list[Triple]:
         """Blocks of a level that are to be written, background left out; one is one file."""

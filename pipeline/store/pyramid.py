@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from pipeline.grid import block_at, blocks
 from pipeline.store.arrays import (
     check_files,
     create_volume_array,
+    is_filled,
     open_array,
     read_box,
     write_box,
@@ -49,26 +50,27 @@ class Pyramid:
     block_shape: Triple
     background: Sequence[Container[Triple]] = ()
 
-    def create(self, number: int, *, keep: bool = False) -> bool:
-        """Make a level, empty; an old one is removed.
-
-        Parameters
-        ----------
-        number
-            Of the level, from 1.
-        keep
-            Go on with what an interrupted run left, if it has the right shape.
-
-        Returns
-        -------
-        kept
-            Whether files that were written before are still there.
-        """
+    def create(self, number: int) -> None:
+        """Make a level, from 1, empty; an old one is removed."""
         shape, dtype = self.levels[number].shape, open_array(self._array(0)).dtype
-        if keep and self._fits(number, dtype):
-            return True
         create_volume_array(self._array(number), shape, dtype.name, self.block_shape)
-        return False
+
+    def has_level(self, number: int) -> bool:
+        """Whether a level was created, with the right shape."""
+        dtype = open_array(self._array(0)).dtype
+        try:
+            array = open_array(self._array(number))
+        except OutputError:
+            return False
+        there = (array.shape, array.shards, array.dtype)
+        return there == (self.levels[number].shape, self._files(number), dtype)
+
+    def missing(self, number: int, indices: Iterable[Triple]) -> Iterator[Triple]:
+        """Those files of a level, by their index along z, y, x, that are gone or empty."""
+        folder = self._array(number) / "c"
+        for index in indices:
+            if not is_filled(folder.joinpath(*map(str, index))):
+                yield index
 
     def blocks(self, number: int) -> list[Triple]:
         """Index of every file of a level that is to be written, z slowest."""
@@ -119,14 +121,6 @@ class Pyramid:
 
     def _background(self, number: int) -> Container[Triple]:
         return self.background[number] if self.background else ()
-
-    def _fits(self, number: int, dtype: np.dtype[Any]) -> bool:
-        try:
-            array = open_array(self._array(number))
-        except OutputError:
-            return False
-        there = (array.shape, array.shards, array.dtype)
-        return there == (self.levels[number].shape, self._files(number), dtype)
 
 
 def build_levels(group: Path, levels: Sequence[Level], kind: Kind, block_shape: Triple) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.contract import ROWS, Rows
 from pipeline.errors import OutputError
-from pipeline.store.arrays import open_array, reason
+from pipeline.store.arrays import is_filled, open_array, reason
 
 HEAD_THREADS = 8
 """Files that are read at a time for the first row of each."""
@@ -100,14 +100,6 @@ class StoredRows(Rows):
 def file_of(column: Path, array: zarr.Array[Any], number: int) -> Path:
     """The file with rows ``number * chunks[0]`` and on of a column."""
     return column.joinpath("c", str(number), *["0"] * (array.ndim - 1))
-
-
-def is_filled(file: Path) -> bool:
-    """Whether a file is there and not empty; a missing one would read as zeros."""
-    try:
-        return file.stat().st_size > 0
-    except OSError:
-        return False
 
 
 def _damaged_file(path: Path, array: zarr.Array[Any], numbers: range) -> Path:

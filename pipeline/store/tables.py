@@ -16,9 +16,15 @@ import zarr
 
 from pipeline.contract import ROWS, Table
 from pipeline.errors import OutputError
-from pipeline.store.arrays import FILES_NAMED, create_table_array, open_array
+from pipeline.store.arrays import (
+    FILES_NAMED,
+    create_table_array,
+    is_filled,
+    open_array,
+    replace_files,
+)
 from pipeline.store.nodes import remove_directory, write_group
-from pipeline.store.rows import StoredRows, file_of, is_filled
+from pipeline.store.rows import StoredRows, file_of
 
 FILE_BYTES = 1 << 25
 """Of the rows in one file of a column, before compression, at most (a single row may be more)."""
@@ -98,7 +104,8 @@ def write_rows(folder: Path, columns: Table, begin: int) -> None:
                 f"{array.dtype} {array.shape}"
             )
         if column.size:
-            array[begin:end] = column
+            others = tuple(slice(0, n) for n in array.shape[1:])
+            replace_files(_unfinished(folder, name), array, (slice(begin, end), *others), column)
 
 
 def finish_columns(folder: Path, columns: Sequence[str]) -> None:

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from small_pipeline import SECTIONS_NM, paint_tissue
+import zarr
+from small_pipeline import SECTIONS_NM, by_contents, paint_tissue
 
 import workflows.tasks
 from pipeline.config import parse_config
@@ -29,6 +32,7 @@ from workflows.prepare import prepare
 from workflows.provenance import Ledger
 from workflows.reconstruct import reconstruct
 from workflows.source import Source
+from workflows.stage_run import Order
 
 WRITES = ("write", "write_rows", "finish_table", "write_level_block", "finish_pyramid")
 """What writes to an output, beside ``save_part``."""
@@ -146,6 +150,7 @@ def run(
     log: str | None = None,
     block_shape: tuple[int, int, int] = (7, 16, 16),
     workers: int = 1,
+    shuffled: int | None = None,
 ) -> None:
     if moment:
         MOMENTS[moment]()
@@ -154,7 +159,24 @@ def run(
     source = Source(Path(volume), None, None, None)
     sections = parse_config(json.loads(config), "test")
     prepared = prepare(source, sections, Path(output), device="cpu", block_shape=tuple(block_shape))
-    reconstruct(prepared, Workplace(workers=workers))
+    reconstruct(
+        prepared,
+        Workplace(workers=workers),
+        order=list if shuffled is None else shuffled_by(random.Random(shuffled)),
+    )
+
+
+def shuffled_by(rng: random.Random) -> Order:
+    """Tasks of every pass in another order."""
+    return lambda tasks: rng.sample(list(tasks), len(tasks))
+
+
+def in_memory(volume: str, arrays: str, config: str, voxel_size_nm: list[float]) -> None:
+    """The same without blocks, saved as numpy arrays under the names of an output's contents."""
+    z, y, x = voxel_size_nm
+    raw = np.asarray(zarr.open_array(Path(volume) / "0", mode="r"))
+    found = reconstruct_array(raw, (z, y, x), parse_config(json.loads(config), "test"))
+    np.savez(arrays, **by_contents(found))
 
 
 def warm(config: str) -> None:
@@ -173,7 +195,8 @@ def main() -> None:
             continue
         process = os.fork()
         if not process:
-            run(**json.loads(line))
+            arguments = json.loads(line)
+            (in_memory if "arrays" in arguments else run)(**arguments)
             os._exit(0)
         print(f"started {process}", flush=True)
         print(f"ended {os.waitpid(process, 0)[1]}", flush=True)

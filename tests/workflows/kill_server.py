@@ -60,6 +60,19 @@ class Server:
         print(json.dumps({"warm": config.model_dump_json()}), file=self._process.stdin, flush=True)
         assert self._read() == ["ready"]
 
+    def in_memory(self, volume: Path, arrays: Path, config: PipelineSections, **more: Any) -> None:
+        """The run without blocks, as a file of arrays."""
+        arguments = {
+            "volume": str(volume),
+            "arrays": str(arrays),
+            "config": config.model_dump_json(),
+            **more,
+        }
+        assert self._process.stdin
+        print(json.dumps(arguments), file=self._process.stdin, flush=True)
+        assert self._read()[0] == "started"
+        assert self.wait() == 0, self.said()
+
     def start(self, volume: Path, output: Path, config: PipelineSections, **more: Any) -> int:
         """Start a run; its process."""
         arguments = {

@@ -17,10 +17,11 @@ from small_pipeline import (
 
 from pipeline.contract import Box
 from pipeline.errors import InputError, OutputError
-from workflows import blockwise
+from workflows import stage_run
 from workflows.in_memory import reconstruct_array
 from workflows.prepare import Run
 from workflows.reconstruct import STAGES, reconstruct, status
+from workflows.tasks import BlockTask, Job, Task
 
 Prepared = Callable[..., Run]
 NAMES = [s.name for s in STAGES]
@@ -28,16 +29,16 @@ NAMES = [s.name for s in STAGES]
 
 def stop_at_block(number: int, stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C at a stage's block."""
-    compute, count = blockwise.run_block, 0
+    compute, count = stage_run.run_task, 0
 
-    def interrupted(job: blockwise.Job, *arguments: Any) -> str:
+    def interrupted(job: Job, threads: int, task: Task) -> Any:
         nonlocal count
-        count += job.stage == stage
+        count += job.stage == stage and isinstance(task, BlockTask)
         if count == number:
             raise KeyboardInterrupt
-        return compute(job, *arguments)
+        return compute(job, threads, task)
 
-    monkeypatch.setattr(blockwise, "run_block", interrupted)
+    monkeypatch.setattr(stage_run, "run_task", interrupted)
 
 
 def test_a_finished_block_whose_file_is_gone_is_named(
@@ -53,17 +54,17 @@ def test_a_finished_block_whose_file_is_gone_is_named(
     assert shard.stat().st_size > 0
 
 
-def test_an_emptied_file_of_an_interrupted_stage_is_named_with_its_block(
-    prepared: Prepared, models: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_block_of_an_interrupted_stage_whose_file_was_emptied_is_computed_again(
+    prepared: Prepared, models: Any, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = prepared(settings(models.network))
+    run = prepared(settings(models.network, models.forests))
     stop_at_block(3, "boundaries", monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         reconstruct(run)
     monkeypatch.undo()
     (run.output.path / "0/c/0/0/1").write_bytes(b"")
-    with pytest.raises(OutputError, match=r"z 0:7 y 0:16 x 16:28.*0/c/0/0/1"):
-        reconstruct(run)
+    reconstruct(run)
+    assert_same(contents(run.output.path), contents(finished))
 
 
 def test_a_lost_column_of_a_finished_table_is_named(
@@ -90,7 +91,7 @@ def test_a_flipped_bit_in_a_finished_block_is_noticed_and_named(
     assert "neurons" not in (output / "labels/zarr.json").read_text()
 
 
-def test_a_removed_part_of_an_interrupted_table_is_computed_again(
+def test_lost_and_cut_parts_of_an_interrupted_stage_are_computed_again(
     output: Path, prepared: Prepared, models: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     config = settings(models.network, models.forests)
@@ -99,11 +100,10 @@ def test_a_removed_part_of_an_interrupted_table_is_computed_again(
     with pytest.raises(KeyboardInterrupt):
         reconstruct(run)
     monkeypatch.undo()
-    part = run.output.path / ".pipeline/features.parts/0.1.0.npz"
-    part.write_bytes(part.read_bytes()[:200])
-    with pytest.raises(Exception, match=r"features\.parts/0\.1\.0\.npz: damaged"):
-        reconstruct(run)
-    part.unlink()
+    folder = run.output.path / ".pipeline/features.parts/blocks"
+    (folder / "0.0.1.safetensors").unlink()
+    cut = folder / "0.1.0.safetensors"
+    cut.write_bytes(cut.read_bytes()[:200])
     reconstruct(run)
     assert_same(contents(run.output.path), contents(output))
 

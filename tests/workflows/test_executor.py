@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from pipeline.errors import BlockError, ConfigError, InputError, ResourceError
-from workflows import attempts, cluster
+from workflows import attempts, cluster, executor
 from workflows.attempts import DIED, Attempts, Failures
 from workflows.cluster import Workplace
 from workflows.executor import Executor
@@ -356,8 +356,11 @@ def worker_of(
 
 @pytest.mark.usefixtures("worker_of")
 def test_a_killed_scheduler_ends_the_run_with_one_clear_line(
-    lonely_scheduler: tuple[subprocess.Popen[str], str], capfd: pytest.CaptureFixture[str]
+    lonely_scheduler: tuple[subprocess.Popen[str], str],
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(executor, "RESULT_SECONDS", 3.0)
     process, address = lonely_scheduler
     results = {}
 
@@ -369,9 +372,9 @@ def test_a_killed_scheduler_ends_the_run_with_one_clear_line(
     began = time.monotonic()
     with (
         pytest.raises(ResourceError, match=r"lost the scheduler.*run the same command again"),
-        Executor(Workplace(scheduler=address)) as executor,
+        Executor(Workplace(scheduler=address)) as there,
     ):
-        executor.run(square, range(10_000), name=str, done=done)
+        there.run(square, range(10_000), name=str, done=done)
     assert 5 <= len(results) < 100
     assert time.monotonic() - began < 60
     assert "Traceback" not in capfd.readouterr().err
