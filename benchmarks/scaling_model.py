@@ -27,6 +27,7 @@ from pipeline.multicut.config import MulticutConfig
 from pipeline.multicut.levels import LEVELS
 from pipeline.multicut.rest import BYTES_PER_EDGE
 from pipeline.store.rows import HEAD_THREADS
+from pipeline.subgraphs import STRETCH
 
 Row = Mapping[str, Any]
 WORKERS = (2, 64, 1000, 10_000)
@@ -41,6 +42,12 @@ OVER_BLOCKS = {("graph", "ranges"), ("features", "nodes"), ("features", "edges")
 """Passes whose tasks read what several blocks kept: those that an interval of ids crosses."""
 OVER_CELLS = {("lifted", "order"), ("lifted", "lifted")}
 OVER_DOMAINS = {("multicut", "neurons")}
+OVER_LAYERS = {
+    ("lifted", "cells"),
+    ("multicut", "multicut-solve-1"),
+    ("multicut", "neuron-solve-1"),
+}
+"""Passes whose tasks read from all stretches of the tables that lie in the layer of their cell."""
 NOTED = ("intensity", "foreground", "graph", "features")
 """Stages whose workers read what every block kept: each reads the notes of all blocks."""
 
@@ -185,6 +192,8 @@ def cpu_of(one: Mapping[str, float]) -> float:
 def reach_ratio(one: Mapping[str, Any], measured: Volume, target: Volume) -> float:
     """How many times more files a task of a pass reads in the target."""
     name = (one["stage"], one["step"])
+    if name in OVER_LAYERS:
+        return layer_stretches(name, target) / layer_stretches(name, measured)
     if name not in OVER_BLOCKS | OVER_CELLS | OVER_DOMAINS:
         return 1.0
     span = measured.voxels / one["tasks"]
@@ -197,9 +206,16 @@ def pieces(name: tuple[str, str], volume: Volume) -> Triple:
     """The boxes by which the files that a pass reads are kept."""
     if name in OVER_BLOCKS:
         return volume.block
-    if name in OVER_CELLS:
-        return volume.cells(LiftedConfig().superpixels_per_cell)
-    return volume.cells(MulticutConfig().domain_nodes)
+    lifted = name[0] == "lifted"
+    return volume.cells(
+        LiftedConfig().superpixels_per_cell if lifted else MulticutConfig().domain_nodes
+    )
+
+
+def layer_stretches(name: tuple[str, str], volume: Volume) -> float:
+    """Stretches of rows, one a task that scatters, of a layer of cells; rows are in z's order."""
+    depth = pieces(name, volume)[0]
+    return max(1.0, volume.rows["edges"] * depth / volume.shape[0] / STRETCH)
 
 
 def crossed(shape: Triple, piece: Triple, span: float) -> float:

@@ -97,7 +97,7 @@ def sizes_table(rows: Mapping[str, Row]) -> str:
             ]
         )
     note = (
-        "Two dask workers of one thread each, warm, `--memory 2GiB`. The boundary map is given, "
+        "Two dask workers of one thread each, warm, `--memory 4GiB`. The boundary map is given, "
         "by a network set by hand. CPU µs/voxel is that of the workers, without that network.\n\n"
     )
     return note + markdown_table(head, lines)
@@ -152,7 +152,7 @@ def memory_table(rows: Mapping[str, Row]) -> str:
         peaks = [_peak(row, stage) for row in sizes]
         lines.append([_stage_name(stage), *peaks])
     head = ["largest worker, MiB", *(size_name(row) for row in sizes)]
-    return markdown_table(head, lines) + "\nResident memory, `--memory 2GiB`.\n"
+    return markdown_table(head, lines) + "\nResident memory, `--memory 4GiB`.\n"
 
 
 def workers_table(rows: Mapping[str, Row]) -> str:
@@ -331,7 +331,7 @@ def draw(rows: Mapping[str, Row], path: Path) -> None:
     for key, label in (("worker_peak", "largest worker"), ("tree_peak", "process tree")):
         peaks = [max(one[key] for one in row["passes"]) / 2**30 for row in sizes]
         right.plot(voxels, peaks, "o-", label=label)
-    right.axhline(2, color="grey", linestyle="--", label="--memory")
+    right.axhline(4, color="grey", linestyle="--", label="--memory")
     right.set(xscale="log", ylim=(0, None), xlabel="Mvoxel", ylabel="peak, GiB")
     right.legend(fontsize="x-small")
     figure.savefig(path, dpi=120)

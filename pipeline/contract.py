@@ -316,6 +316,8 @@ class Step:
     memory
         ``(inputs, config, resources) -> bytes`` that the largest task needs, about, beside
         the libraries; where it is not given, 256 MiB.
+    smaller_by
+        Parameter whose lower values make tasks smaller, e.g. ``lifted.superpixels_per_cell``.
     """
 
     name: str
@@ -324,6 +326,7 @@ class Step:
     rows: Callable[[Inputs, Any, Resources], int] | None = None
     writes: tuple[TableSpec, ...] = ()
     memory: Callable[[Inputs, Any, Resources], int] | None = None
+    smaller_by: str = ""
 
     def __post_init__(self) -> None:
         if (self.tasks is None) == (self.rows is None) or (self.rows is None) == bool(self.writes):

@@ -48,17 +48,20 @@ class HeldParts(Parts):
 
     def __init__(self, parts: Sequence[Outputs]) -> None:
         self._parts = [{name: HeldRows(table) for name, table in p.items()} for p in parts]
+        self._keys: dict[str, NDArray[np.uint64]] = {}
 
     def counts(self, table: str) -> NDArray[np.int64]:
         """(t,) rows of every task."""
         return np.array([part[table].count for part in self._parts], np.int64)
 
     def keys(self, table: str) -> NDArray[np.uint64]:
-        """(t, 2) lowest and highest key."""
-        found = np.zeros((len(self._parts), 2), np.uint64)
-        for row, part in zip(found, self._parts, strict=True):
-            row[:] = key_range(part[table])
-        return found
+        """(t, 2) lowest and highest key; looked for once."""
+        if table not in self._keys:
+            found = np.zeros((len(self._parts), 2), np.uint64)
+            for row, part in zip(found, self._parts, strict=True):
+                row[:] = key_range(part[table])
+            self._keys[table] = found
+        return self._keys[table]
 
     @overload
     def __getitem__(self, index: int) -> Mapping[str, Rows]: ...

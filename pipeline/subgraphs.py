@@ -182,8 +182,9 @@ def rows_in_cells(
     """
     columns = [one for one in parts[0][name] if one != KEY]
     found = {one: [parts[0][name].read(one, 0, 0)] for one in columns}
-    for low, high in _runs(numbers):
-        for rows, begin, end in parts.between(name, low, high):
+    for task in np.flatnonzero(_may_hold(parts.keys(name), numbers)):
+        rows = parts[int(task)][name]
+        for begin, end in _stretches_of(rows.read(KEY, 0, rows.count), numbers):
             kept = begin + np.flatnonzero(chosen(rows.read(column, begin, end)))
             if len(kept):
                 first = int(kept[0])
@@ -191,6 +192,21 @@ def rows_in_cells(
                     read = rows.read(one, first, int(kept[-1]) + 1)
                     found[one].append(read[kept - first])
     return {one: np.concatenate(values) for one, values in found.items()}
+
+
+def _may_hold(keys: NDArray[np.uint64], numbers: Sequence[int]) -> NDArray[np.bool_]:
+    """(t,) whether one of the cells lies between the lowest and the highest key of a part."""
+    wanted = np.asarray(numbers, np.uint64)
+    first = np.searchsorted(wanted, keys[:, 0])
+    return np.asarray(first < np.searchsorted(wanted, keys[:, 1], side="right"))
+
+
+def _stretches_of(key: NDArray[np.uint64], numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Rows ``begin .. end - 1`` of the cells, in a part that is sorted by cell."""
+    for low, high in _runs(numbers):
+        begin, end = np.searchsorted(key, np.array([low, high], np.uint64))
+        if begin < end:
+            yield int(begin), int(end)
 
 
 def _ordered(table: Table, order: NDArray[np.intp]) -> Table:

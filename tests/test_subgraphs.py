@@ -9,7 +9,15 @@ from pipeline import subgraphs
 from pipeline.cells import Cells, seeds
 from pipeline.contract import KEY, VolumeInfo
 from pipeline.held import HeldParts, held
-from pipeline.subgraphs import by_cell, cells_of_rows, gather, reach_voxels, stretch, stretches
+from pipeline.subgraphs import (
+    by_cell,
+    cells_of_rows,
+    gather,
+    reach_voxels,
+    rows_in_cells,
+    stretch,
+    stretches,
+)
 
 SHAPE = (4, 12, 12)
 
@@ -112,6 +120,30 @@ def test_a_cell_without_superpixels_is_an_empty_graph():
     assert found.nodes["id"].shape == (0,)
     assert found.nodes["weight"].dtype == np.float64
     assert found.pairs["pairs"]["uv"].shape == (0, 2)
+
+
+class CountedParts(HeldParts):
+    """Notes which parts are opened."""
+
+    def __init__(self, parts):
+        super().__init__(parts)
+        self.opened = []
+
+    def __getitem__(self, index):
+        self.opened.append(index)
+        return super().__getitem__(index)
+
+
+def test_cells_open_each_part_that_may_hold_their_rows_once():
+    keys = [[0, 0, 3], [], [4, 5, 9], [1], [7, 9]]
+    tables = [{KEY: np.array(k, np.uint64), "uv": np.array(k, np.int64)} for k in keys]
+    parts = CountedParts([{"pairs": table} for table in tables])
+    found = rows_in_cells(parts, "pairs", [1, 2, 3, 5, 6], "uv", lambda uv: uv != 1)
+    assert found["uv"].tolist() == [3, 5]
+    template, *opened = parts.opened
+    assert template == 0
+    assert set(opened) - {0} == {2, 3}
+    assert opened.count(2) == opened.count(3) == 1
 
 
 def test_a_reach_in_nanometres_is_rounded_up_to_voxels():

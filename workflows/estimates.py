@@ -8,7 +8,9 @@ and edges depends. So a measured run of another volume, or of a piece, tells the
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -220,4 +222,9 @@ def folder_bytes(folder: Path) -> int:
     """Bytes of all files below a folder; of the store's root only the levels of its image."""
     if (folder / "graph").is_dir():
         return sum(folder_bytes(one) for one in folder.iterdir() if one.name.isdecimal())
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    total = 0
+    for place, _, files in os.walk(folder):
+        for name in files:
+            with suppress(FileNotFoundError):  # a run may be at work here
+                total += os.stat(os.path.join(place, name)).st_size
+    return total

@@ -63,7 +63,7 @@ class Run:
         return Job(
             stage=stage.name,
             config=self.config.model_dump_json(),
-            source=self.source,
+            source=self.source.absolute(),
             output=self.output.path.absolute(),
             volume=self.volume.info,
             block_shape=self.output.block_shape,

@@ -7,6 +7,7 @@ Everything lies in ``<output>/.pipeline``::
     <stage>.parts/<step>/       what tasks keep for later steps, until the stage is finished
     <stage>.failed/<step>/      the traceback of every task that failed
     run.<id>                    the run that may write
+    running                     the task that runs in the process of the run, see ``deaths``
     lock
 """
 
@@ -16,6 +17,7 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -27,6 +29,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import OutputError, ResourceError
+from pipeline.store.nodes import remove_leftovers
 from workflows.fingerprints import differences, fingerprint_content, fingerprint_of
 from workflows.parts import Kept
 from workflows.records import Record, State, StepRecord
@@ -83,18 +86,19 @@ class Ledger:
 
         A line that was cut by a kill does not count. The marks are the index of the parts.
         """
-        path = self._marks(stage, step)
-        try:
-            lines = path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return {}
         found: dict[str, Kept] = {}
-        for line in lines:
-            try:
-                task, kept = json.loads(line)
-            except ValueError:
-                continue
-            found[task] = {table: (rows, low, high) for table, (rows, low, high) in kept.items()}
+        try:
+            file = self._marks(stage, step).open("rb")
+        except FileNotFoundError:
+            return found
+        with file:
+            for line in file:
+                try:
+                    task, kept = json.loads(line)
+                except ValueError:
+                    continue
+                # each line would bring names of its own, and there may be millions
+                found[task] = {sys.intern(table): (n, a, b) for table, (n, a, b) in kept.items()}
         return found
 
     def mark(self, stage: str, step: str, task: str, kept: Kept) -> None:
@@ -213,8 +217,7 @@ class Ledger:
         for other in self.folder.glob(self._run("*").name):
             if other != own:
                 other.unlink(missing_ok=True)
-        for left in self.folder.glob(".*.removed"):  # by a kill while it was removed
-            shutil.rmtree(left, ignore_errors=True)
+        remove_leftovers(self.folder)
 
     def check_claim(self, run: str) -> None:
         """Check that a run may write still.

@@ -6,6 +6,7 @@ run its passes (``stage_run``), record.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from pipeline.errors import OutputError
 from pipeline.grid import whole
 from pipeline.registry import STAGES, inputs_of
 from workflows.cluster import Workplace
+from workflows.deaths import Deaths
 from workflows.executor import Executor
 from workflows.prepare import Run
 from workflows.progress import stage_ended
@@ -23,6 +25,8 @@ from workflows.provenance import Record, fingerprint_of
 from workflows.stage_run import Order, StageRun
 from workflows.status import status
 from workflows.tasks import forget_opened
+
+LOG = logging.getLogger(__name__)
 
 __all__ = ["STAGES", "dependents", "reconstruct", "status"]
 
@@ -51,19 +55,32 @@ def reconstruct(
     name = uuid.uuid4().hex
     with run.ledger.lock(), Executor(workplace or Workplace()) as executor:
         run.ledger.claim(name)
+        run.output.remove_leftovers()
+        deaths = _deaths(run, executor.workplace)
         contents = run.fingerprint_contents()
         for stage in STAGES:
             content = contents[stage.name]
             old = run.ledger.record(stage.name)
             if old and old.finished and old.fingerprint == fingerprint_of(content):
                 _verify_finished(run, stage)
+                run.ledger.remove_parts(stage.name)  # a kill may have left them
             else:
                 record = _start(run, stage, content)
-                StageRun(run, stage, run.job(stage, name), executor, order)(record)
+                StageRun(run, stage, run.job(stage, name), executor, deaths, order)(record)
                 _say(run, stage)
             if stage.name == until:
                 break
         run.output.set_attributes({"stages": _records(run)})
+
+
+def _deaths(run: Run, workplace: Workplace) -> Deaths:
+    """What earlier runs died of that worked in their own process."""
+    deaths = Deaths(run.ledger.folder)
+    if not workplace.here:
+        deaths.end()
+    elif deaths.warning:
+        LOG.warning("%s", deaths.warning)
+    return deaths
 
 
 def _start(run: Run, stage: Stage, content: Mapping[str, Any]) -> Record:

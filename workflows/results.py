@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,13 +12,22 @@ from numpy.typing import NDArray
 
 from pipeline.contract import Box, Triple
 from pipeline.errors import ConfigError, InputError
+from pipeline.evaluation.families import evaluate_families, evaluate_families_of_map
 from pipeline.evaluation.isbi import TruthKind
-from pipeline.evaluation.markdown import as_markdown
+from pipeline.evaluation.markdown import as_markdown, families_as_markdown
+from pipeline.evaluation.regions import scored_voxels
 from pipeline.evaluation.scores import as_json, evaluate_labels, evaluate_map
 from pipeline.store import open_labels, read_labels, read_map
 from pipeline.store.importers import IMPORTERS
 from pipeline.views.pictures import save_pictures
 from workflows.prepare import Run
+from workflows.score_options import (
+    ScoreOptions,
+    chosen_families,
+    id_numbers,
+    score_skeletons,
+    with_families,
+)
 
 LARGEST_3D = 1 << 27
 """Voxels of the pyramid level that the 3D picture is made of, at most."""
@@ -109,6 +119,7 @@ def print_scores(
     truth_kind: Literal["auto", "labels", "mask"] = "auto",
     score_map: bool = False,
     region: Box | None = None,
+    options: ScoreOptions | None = None,
 ) -> None:
     """Print the scores as a table; on request write all of them as JSON.
 
@@ -127,31 +138,59 @@ def print_scores(
         Score the boundary map of ``prediction`` instead of its neurons.
     region
         Of the truth that ``prediction`` covers, if the truth is larger.
+    options
+        Further families, each one table and one key more, and what is not scored.
 
     Raises
     ------
     InputError
-        If the shapes differ.
+        If the shapes differ, or a family cannot be scored on these volumes.
     ConfigError
-        If ``sections`` do not exist, or the folder of ``json_file`` does not.
+        If ``sections`` do not exist, or the folder of ``json_file`` does not, or ids to ignore
+        are no numbers.
     """
+    options = options or ScoreOptions()
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise ConfigError(f"--json {json_file}: there is no folder {json_file.parent}")
     labels = None if score_map else open_labels(prediction)
     predicted = read_map(prediction) if labels is None else labels.labels
     true = read_truth(truth, predicted.shape, region)
     kind: TruthKind = _kind(true) if truth_kind == "auto" else truth_kind
+    shape = predicted.shape
     predicted, true = _cut(predicted, sections), _cut(true, sections)
+    mask = None if options.mask is None else read_truth(options.mask, shape, region)
+    scored = scored_voxels(
+        true,
+        ignore_ids=id_numbers(options.ignore_ids),
+        ignore_band=options.ignore_band,
+        mask=None if mask is None else _cut(mask, sections),
+    )
+    families = chosen_families(options, kind, score_map)
     scores: Any
     if labels is None:
-        scores = evaluate_map(predicted, true, truth_kind=kind)
+        if options.worst or options.skeletons:
+            raise ConfigError("--worst and --skeletons need labels; leave --map out")
+        scores = evaluate_map(predicted, true, truth_kind=kind, scored=scored)
+        more = evaluate_families_of_map(predicted, true, families, truth_kind=kind, scored=scored)
     else:
+        first = 0 if sections is None else int(sections.split(":")[0])
+        run_length = score_skeletons(labels, predicted, options.skeletons, first)
         scores = evaluate_labels(
-            predicted, true, truth_kind=kind, voxel_size_nm=labels.voxel_size_nm
+            predicted, true, truth_kind=kind, voxel_size_nm=labels.voxel_size_nm, scored=scored
         )
-    print(as_markdown(scores), end="")
+        more = evaluate_families(
+            predicted,
+            true,
+            families,
+            truth_kind=kind,
+            scored=scored,
+            worst=options.worst,
+            origin=(first, 0, 0),
+        )
+        more = replace(more, run_length=run_length)
+    print(as_markdown(scores) + families_as_markdown(more), end="")
     if json_file is not None:
-        json_file.write_text(as_json(scores) + "\n")
+        json_file.write_text(with_families(as_json(scores), more) + "\n")
 
 
 def _kind(truth: NDArray[Any]) -> TruthKind:

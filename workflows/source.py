@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ class Source:
     voxel_size_nm: tuple[float, float, float] | None
     roi: Any
     mask: Path | None = None
+
+    def absolute(self) -> Source:
+        """The same for processes that work in other folders."""
+        mask = None if self.mask is None else self.mask.absolute()
+        return replace(self, path=self.path.absolute(), mask=mask)
 
     def open(self) -> Volume:
         """The volume, in the calling process."""

@@ -18,9 +18,10 @@ from pipeline.contract import BLOCKS, Halo, Resources, Stage, Step, Triple
 from pipeline.errors import BlockError, OutputError, PipelineError, ResourceError
 from pipeline.grid import block_at
 from pipeline.registry import STAGES
-from pipeline.tables import row_tasks
+from pipeline.tables import row_range, row_tasks
 from workflows.attempts import DIED
 from workflows.blocks import BASE_BYTES
+from workflows.deaths import Deaths
 from workflows.executor import Executor, Failure, Failures
 from workflows.memory import PeakMemory
 from workflows.parts import Kept, is_whole, part_path
@@ -49,6 +50,13 @@ FINISHED = "finished"
 FAILURES_SHOWN = 5
 STEP_BYTES = 256 << 20
 """What a task of a step needs that does not say more."""
+
+OURS: Mapping[str, type[PipelineError]] = {
+    name: kind
+    for name, kind in vars(pipeline.errors).items()
+    if isinstance(kind, type) and issubclass(kind, PipelineError)
+}
+"""Errors with a message for people, by name."""
 
 Order = Callable[[Sequence[Task]], Sequence[Task]]
 
@@ -107,6 +115,8 @@ class StageRun:
         For its workers.
     executor
         Runs the tasks.
+    deaths
+        Is told of every task that runs in this process.
     order
         In which tasks are given out; does not change the result.
     """
@@ -115,6 +125,7 @@ class StageRun:
     stage: Stage
     job: Job
     executor: Executor
+    deaths: Deaths
     order: Order = list
 
     def __call__(self, record: Record) -> None:
@@ -127,7 +138,7 @@ class StageRun:
         """
         finished = self.run.ledger.done(self.stage.name, FINISHED)
         for one in passes(self.stage, self.run.output.pyramid_levels):
-            if one.name not in finished or self._lost(one):
+            if one.name not in finished or not self._is_whole(one):
                 record = self._run(one, record)
         self.run.ledger.finish(record)
 
@@ -149,22 +160,22 @@ class StageRun:
         self._check_memory(one)
         if not tasks and one.step is not None:  # a level of the solver that is not needed
             return record
-        done = self._prepare(one, tasks)
+        done = self._prepare(one)
         missing = [task for task in tasks if task.name not in done]
         workers = self.executor.workplace.workers
         self.run.ledger.save(record.worked(one.name, len(tasks), 0.0, 0, workers=workers))
-        began, peak = time.monotonic(), PeakMemory()
+        began, peak, ended = time.monotonic(), PeakMemory(), list[Task]()
         try:
             with peak:
-                failures = self._run_tasks(one, len(tasks), missing)
+                failures = self._run_tasks(one, len(tasks), missing, ended)
         finally:
             record = record.worked(
                 one.name,
                 len(tasks),
                 time.monotonic() - began,
                 peak.bytes,
-                voxels=self._voxels(missing),
-                rows=self._rows(one.step) if one.step and one.step.writes else 0,
+                voxels=self._voxels(ended),
+                rows=self._rows_of(one.step, ended) if one.step and one.step.writes else 0,
                 workers=workers,
             )
             self.run.ledger.save(record)
@@ -184,11 +195,17 @@ class StageRun:
             columns = {name: values.tolist() for name, values in part[SOLUTION].items()}
             found = zip(*columns.values(), strict=True)
             rows += [dict(zip(columns, row, strict=True)) for row in found]
+        if not self.executor.workplace.here:  # there its own log is seen
+            for row in rows:
+                LOG.info("%s: %s", self.stage.name, told(row))
         record = replace(record, solution=tuple(rows))
         self.run.ledger.save(record)
         return record
 
-    def _run_tasks(self, one: Pass, total: int, missing: Sequence[Task]) -> Failures:
+    def _run_tasks(
+        self, one: Pass, total: int, missing: Sequence[Task], ended: list[Task]
+    ) -> Failures:
+        """Run what is missing; tasks that are done are added to ``ended``."""
         ledger, stage = self.run.ledger, self.stage.name
         on_device = self.stage.on_device and one.name == BLOCKS
         threads = self.executor.threads_for(len(missing), on_device=on_device)
@@ -198,15 +215,31 @@ class StageRun:
 
             def done(task: Task, kept: Kept) -> None:
                 ledger.mark(stage, one.name, task.name, kept)
+                ended.append(task)
                 advance(1, "")
 
             return self.executor.run(
-                partial(run_task, self.job, threads),
+                self._work(one, threads),
                 self.order(missing),
                 name=lambda task: task.name,
                 done=done,
                 on_device=on_device,
             )
+
+    def _work(self, one: Pass, threads: int) -> Callable[[Task], Kept]:
+        """What is done for a task; one that runs in this process is noted first."""
+        work = partial(run_task, self.job, threads)
+        if not self.executor.workplace.here:
+            return work
+
+        def noted(task: Task) -> Kept:
+            self.deaths.begin(f"{self._where(one)} {task.name}")
+            try:
+                return work(task)
+            finally:
+                self.deaths.end()
+
+        return noted
 
     def _voxels(self, tasks: Sequence[Task]) -> int:
         """That some tasks write."""
@@ -229,6 +262,12 @@ class StageRun:
         assert step.rows is not None
         return step.rows(*self._seen_by(step))
 
+    def _rows_of(self, step: Step, tasks: Sequence[Task]) -> int:
+        """That some tasks of a step wrote."""
+        rows = self._rows(step)
+        ranges = [row_range(t.number, rows) for t in tasks if isinstance(t, StepTask)]
+        return sum(end - begin for begin, end in ranges)
+
     def _seen_by(self, step: Step) -> tuple[StoredInputs, Any, Resources]:
         """Inputs, configuration and resources of the functions that plan a step."""
         inputs = StoredInputs(self.job, None, step.name)
@@ -244,24 +283,26 @@ class StageRun:
         needed = BASE_BYTES + (asks(*self._seen_by(one.step)) if asks else STEP_BYTES)
         if needed > limit:
             raise ResourceError(
-                f"stage {self.stage.name}, {one.name} needs about {needed / 2**30:.1f} GiB in one "
+                f"{self._where(one)} needs about {needed / 2**30:.1f} GiB in one "
                 f"process, more than the {limit / 2**30:.1f} GiB of --memory; raise it"
+                + (f", or lower {one.step.smaller_by}" if one.step.smaller_by else "")
             )
 
-    def _prepare(self, one: Pass, tasks: Sequence[Task]) -> set[str]:
+    def _prepare(self, one: Pass) -> set[str]:
         """Make what the pass writes into; names of the tasks whose outputs are there."""
         ledger, output = self.run.ledger, self.run.output
         marked = set(ledger.done(self.stage.name, one.name))
         if one.step is not None and one.step.writes:
-            return marked if self._open_tables(one.step, fresh=not marked) else set()
-        if one.level:
-            if output.create_level(one.array, one.level, keep=bool(marked)):
-                return marked
-            ledger.unmark(self.stage.name, one.name)
+            damaged = one.name in ledger.done(self.stage.name, FINISHED)
+            return marked if self._open_tables(one.step, fresh=damaged or not marked) else set()
+        if one.level and not (marked and output.has_level(one.array, one.level)):
+            ledger.unmark(self.stage.name, one.name)  # marks never outlive what they speak of
+            output.create_level(one.array, one.level)
             return set()
-        if one.name == BLOCKS:
-            marked -= self._without_files(marked)
-        return marked - self._lost(one)
+        lost = self._lost(one)
+        if lost:
+            LOG.info("%s: %d tasks lost what they wrote and run again", self._where(one), len(lost))
+        return marked - lost
 
     def _open_tables(self, step: Step, *, fresh: bool) -> bool:
         """Whether rows that were written before are kept."""
@@ -283,26 +324,29 @@ class StageRun:
             return {}
         return self.stage.attributes(opened(self.job).config, Resources(self.job.volume))
 
+    def _is_whole(self, one: Pass) -> bool:
+        """Whether what a finished pass left is still there."""
+        try:
+            for spec in one.step.writes if one.step else ():
+                self.run.output.verify_table(spec.name, list(spec.columns))
+        except OutputError:
+            return False
+        return not self._lost(one)
+
     def _lost(self, one: Pass) -> set[str]:
-        """Marked tasks whose part is not there any more, or cut short."""
+        """Marked tasks whose part or files are gone, empty, or (parts) cut short."""
         folder = self.run.ledger.parts(self.stage.name, one.name)
         kept = self.run.ledger.done(self.stage.name, one.name)
-        return {name for name in kept if kept[name] and not is_whole(part_path(folder, name))}
+        lost = {name for name in kept if kept[name] and not is_whole(part_path(folder, name))}
+        arrays = [one.array] if one.level else [spec.name for spec in self.stage.arrays]
+        for array in arrays if one.level or one.name == BLOCKS else ():
+            indices = map(_index_of, kept)
+            missing = self.run.output.missing_blocks(array, one.level, indices)
+            lost |= {BlockTask(index).name for index in missing}
+        return lost
 
-    def _without_files(self, marked: set[str]) -> set[str]:
-        """Blocks that are marked done and whose files are gone or empty."""
-        return {name for name in marked if not self._has_files(name)}
-
-    def _has_files(self, block: str) -> bool:
-        z, y, x = (int(i) for i in block.split("."))
-        box = block_at((z, y, x), self.job.volume.shape, self.job.block_shape, Halo()).write
-        try:
-            for spec in self.stage.arrays:
-                self.run.output.verify(spec.name, box)
-        except OutputError as error:
-            LOG.info("%s; it is computed again", error)
-            return False
-        return True
+    def _where(self, one: Pass) -> str:
+        return f"stage {self.stage.name}, {one.name}"
 
     def _finish(self, one: Pass) -> None:
         if one.step is not None:
@@ -326,23 +370,41 @@ class StageRun:
             self.run.ledger.note_failure(self.stage.name, one.name, failure.name, text)
         if not failures:
             return
-        rest = f"{failures.untried} were not tried" if failures.untried else "all others are done"
+        rest = f"{failures.untried} more not tried" if failures.untried else "all others are done"
+        number = f"{len(failures)} task{'s' if len(failures) > 1 else ''}"
         shown = "; ".join(_line(failure) for failure in failures[:FAILURES_SHOWN])
         raise _error_of(failures)(
-            f"stage {self.stage.name}, {one.name}: {len(failures)} tasks failed, {rest}: {shown}. "
+            f"{self._where(one)}: {number} failed, {rest}: {shown}. "
             f"The same command tries them again; tracebacks are in "
             f"{self.run.ledger.failures(self.stage.name, one.name)}"
         )
 
 
+def told(row: Mapping[str, Any]) -> str:
+    """One problem of the solver, as people read it.
+
+    >>> told({"level": 1, "nodes": 1200, "edges": 9000, "energy": -5.25})
+    'level 1, nodes 1,200, edges 9,000, energy -5.250'
+    """
+    numbers = {
+        name: f"{value:,.3f}" if isinstance(value, float) else f"{value:,}"
+        for name, value in row.items()
+    }
+    return ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in numbers.items())
+
+
 def _error_of(failures: Sequence[Failure]) -> type[PipelineError]:
     """The class that all failures share, if it is one of ours."""
     kinds = {failure.kind for failure in failures}
-    shared = getattr(pipeline.errors, kinds.pop(), None) if len(kinds) == 1 else None
-    return shared or BlockError
+    return OURS.get(kinds.pop(), BlockError) if len(kinds) == 1 else BlockError
+
+
+def _index_of(name: str) -> Triple:
+    z, y, x = (int(i) for i in name.split("."))
+    return z, y, x
 
 
 def _line(failure: Failure) -> str:
-    ours = hasattr(pipeline.errors, failure.kind) or failure.kind == DIED
+    ours = failure.kind in OURS or failure.kind == DIED
     told = failure.message if ours else f"{failure.kind}: {failure.message}"
     return f"{failure.name} ({failure.attempts} attempts): {told}"

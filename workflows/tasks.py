@@ -31,7 +31,7 @@ from pipeline.contract import (
     Triple,
     VolumeInfo,
 )
-from pipeline.errors import PipelineError
+from pipeline.errors import PipelineError, ResourceError
 from pipeline.grid import block_at, grid_shape
 from pipeline.registry import GIVEN_VOLUMES, STAGES, columns_before, stage
 from pipeline.store import MaskVolume, Output, Volume
@@ -81,7 +81,7 @@ class Job:
         return [(int(z), int(y), int(x)) for z, y, x in np.ndindex(*shape)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlockTask:
     """The pass over one write block."""
 
@@ -93,7 +93,7 @@ class BlockTask:
         return ".".join(map(str, self.index))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class StepTask:
     """One task of a step."""
 
@@ -106,7 +106,7 @@ class StepTask:
         return str(self.number)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class LevelTask:
     """One block of a level of a pyramid."""
 
@@ -165,10 +165,18 @@ class Opened:
 
 @lru_cache(maxsize=2)
 def opened(job: Job) -> Opened:
-    """Open stores and models of a job, once a process."""
+    """Open stores and models of a job, once a process.
+
+    Raises
+    ------
+    PipelineError
+        If they are not there, or the volume is not that of the job.
+    """
     chosen = stage(job.stage)
     config = parse_config(json.loads(job.config), "the resolved configuration").section(job.stage)
     raw = job.source.open()
+    if raw.info != job.volume:
+        raise ResourceError(f"{job.source.path}: this worker sees {raw.info}, the run {job.volume}")
     return Opened(
         job,
         chosen,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,14 @@ class Contingency:
         """The table without the voxels whose predicted id is among ``ids``."""
         return self._rows(~np.isin(self.prediction, _id_list(ids)))
 
+    def foreground(self) -> Contingency:
+        """The table of two classes: 0, and 1 for every other id."""
+        return _collapse(
+            (self.truth != 0).astype(np.uint64),
+            (self.prediction != 0).astype(np.uint64),
+            self.counts,
+        )
+
     def _rows(self, keep: NDArray[np.bool_]) -> Contingency:
         return Contingency(self.truth[keep], self.prediction[keep], self.counts[keep])
 
@@ -113,6 +121,35 @@ def contingency(
         lengths.astype(np.uint64),
     )
     return table.without_truth(ignore_truth)
+
+
+def section_tables(
+    truth: NDArray[Any],
+    prediction: NDArray[Any],
+    scored: NDArray[np.bool_] | None = None,
+    *,
+    ignore_truth: Iterable[int] = (0,),
+) -> list[Contingency]:
+    """One ``contingency`` a section of (Z, Y, X) ids, of the voxels where ``scored`` is true."""
+    require_same_shape(truth, prediction)
+    ignored = tuple(ignore_truth)
+    if scored is None:
+        return [
+            contingency(true, predicted, ignore_truth=ignored)
+            for true, predicted in zip(truth, prediction, strict=True)
+        ]
+    return [
+        contingency(true[kept], predicted[kept], ignore_truth=ignored)
+        for true, predicted, kept in zip(truth, prediction, scored, strict=True)
+    ]
+
+
+def merge_all(tables: Sequence[Contingency]) -> Contingency:
+    """Union of tables, at least one; pairwise, so that no row is sorted more than log2(n) times."""
+    while len(tables) > 1:
+        odd = tables[len(tables) - len(tables) % 2 :]
+        tables = [a.merge(b) for a, b in zip(tables[::2], tables[1::2], strict=False)] + list(odd)
+    return tables[0]
 
 
 def require_labels(labels: NDArray[Any], what: str) -> None:

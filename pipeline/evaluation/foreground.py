@@ -105,6 +105,26 @@ def v_info(segments: NDArray[Any], truth: NDArray[Any], *, alpha: float = 0.5) -
     return _v_info(_foreground(segments, truth), alpha)
 
 
+def snemi3d_error(table: Contingency) -> float:
+    """SNEMI3D's error: 1 - F-score of pairs of voxels, 0..1; 0 is perfect.
+
+    It differs from ``rand.adapted_rand`` in two ways: every voxel that the prediction leaves
+    at 0 is an object of its own, and a voxel makes a pair with itself. So it is 1 - V_rand
+    over the whole volume.
+
+    Parameters
+    ----------
+    table
+        Counts of pairs of ids, without the true ids that are not scored; not empty.
+
+    References
+    ----------
+    The challenge's program SNEMI3D_metrics; Arganda-Carreras et al. 2015, Frontiers in
+    Neuroanatomy 9:142.
+    """
+    return 1 - _v_rand(table, 0.5).score
+
+
 def score_section(segments: NDArray[Any], truth: NDArray[Any]) -> SectionScore:
     """Both scores of one section; parameters and errors as for ``v_rand``."""
     table = _foreground(segments, truth)

@@ -139,7 +139,7 @@ def score_map(
     scores: dict[float, list[SectionScore]] = {float(threshold): [] for threshold in thresholds}
     for section, true in zip(boundary_probability, truth, strict=True):
         if true.any():
-            cell = _cell_probability(section)
+            cell = cell_probability(section)
             for threshold, of_sections in scores.items():
                 of_sections.append(score_section(thin(cell > threshold), true))
     return [
@@ -162,7 +162,7 @@ def require_volume(array: NDArray[Any], what: str) -> None:
         )
 
 
-def _cell_probability(boundary: NDArray[Any]) -> NDArray[np.float64]:
+def cell_probability(boundary: NDArray[Any]) -> NDArray[np.float64]:
     """1 - P(boundary) of a section, float64."""
     if boundary.dtype == np.uint8:
         return (255 - boundary.astype(np.float64)) / 255

@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict
 from pipeline.errors import InputError
 from pipeline.evaluation.contingency import (
     Contingency,
-    contingency,
+    merge_all,
     require_labels,
     require_same_shape,
+    section_tables,
 )
 from pipeline.evaluation.foreground import SectionScore, mean_score, require_foreground
 from pipeline.evaluation.information import cremi_score, variation_of_information
@@ -135,6 +136,7 @@ def evaluate_labels(
     *,
     truth_kind: TruthKind = "labels",
     voxel_size_nm: VoxelSize | None = None,
+    scored: NDArray[np.bool_] | None = None,
 ) -> Scores:
     """Score a segmentation in 3D and section by section.
 
@@ -148,6 +150,9 @@ def evaluate_labels(
         What ``truth`` holds.
     voxel_size_nm
         zyx, nanometres, > 0; only recorded.
+    scored
+        (Z, Y, X) bool, False = left out of every score; all by default
+        (``regions.scored_voxels``).
 
     Returns
     -------
@@ -163,8 +168,8 @@ def evaluate_labels(
     """
     _require_pair(prediction, truth, "prediction", voxel_size_nm)
     require_labels(prediction, "prediction")
-    boundary = score_labels(prediction, truth_sections(truth, kind=truth_kind))
-    tables = _section_tables(prediction, truth) if truth_kind == "labels" else None
+    boundary = score_labels(prediction, _scored_sections(truth, truth_kind, scored))
+    tables = section_tables(truth, prediction, scored) if truth_kind == "labels" else None
     rows = tuple(
         SectionRow(
             section=section,
@@ -178,7 +183,7 @@ def evaluate_labels(
         shape=_shape(truth),
         voxel_size_nm=voxel_size_nm,
         truth_kind=truth_kind,
-        volume=score_objects(_merge_all(tables)) if tables else None,
+        volume=score_objects(merge_all(tables)) if tables else None,
         section_objects=_mean_objects([row.objects for row in rows if row.objects]),
         section_boundary=mean_score(boundary),
         sections=rows,
@@ -192,6 +197,7 @@ def evaluate_map(
     truth_kind: TruthKind,
     thresholds: Sequence[float] = CHALLENGE_THRESHOLDS,
     voxel_size_nm: VoxelSize | None = None,
+    scored: NDArray[np.bool_] | None = None,
 ) -> MapScores:
     """Score a boundary map by V_rand and V_info over thresholds.
 
@@ -207,6 +213,9 @@ def evaluate_map(
         On the probability of cell, 1 - P(boundary), 0..1.
     voxel_size_nm
         zyx, nanometres, > 0; only recorded.
+    scored
+        (Z, Y, X) bool, False = left out of every score; all by default
+        (``regions.scored_voxels``).
 
     Raises
     ------
@@ -215,7 +224,7 @@ def evaluate_map(
         positive, or truth has no foreground.
     """
     _require_pair(boundary_probability, truth, "boundary map", voxel_size_nm)
-    rows = score_map(boundary_probability, truth_sections(truth, kind=truth_kind), thresholds)
+    rows = score_map(boundary_probability, _scored_sections(truth, truth_kind, scored), thresholds)
     return MapScores(
         shape=_shape(truth),
         voxel_size_nm=voxel_size_nm,
@@ -231,16 +240,15 @@ def as_json(scores: Scores | MapScores) -> str:
     return scores.model_dump_json(indent=2)
 
 
-def _section_tables(prediction: NDArray[Any], truth: NDArray[Any]) -> list[Contingency]:
-    return [contingency(t, p) for t, p in zip(truth, prediction, strict=True)]
-
-
-def _merge_all(tables: Sequence[Contingency]) -> Contingency:
-    """Union of tables, pairwise, so that no row is sorted more than log2(n) times."""
-    while len(tables) > 1:
-        odd = tables[len(tables) - len(tables) % 2 :]
-        tables = [a.merge(b) for a, b in zip(tables[::2], tables[1::2], strict=False)] + list(odd)
-    return tables[0]
+def _scored_sections(
+    truth: NDArray[Any], kind: TruthKind, scored: NDArray[np.bool_] | None
+) -> NDArray[np.int32]:
+    """``truth_sections`` with 0 where nothing is scored."""
+    sections = truth_sections(truth, kind=kind)
+    if scored is not None:
+        require_same_shape(truth, scored)
+        sections *= scored
+    return sections
 
 
 def _mean_objects(scores: Sequence[ObjectScores]) -> ObjectScores | None:

@@ -61,7 +61,7 @@ class LiftedConfig(StageConfig):
         "that keep the pair apart.",
     )
     superpixels_per_cell: int = Field(
-        100_000,
+        50_000,
         ge=1,
         description="Superpixels from which on the volume is divided into cells, and of a cell "
         "at most, about; each is one task, whose memory grows with it.",

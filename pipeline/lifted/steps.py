@@ -231,7 +231,13 @@ def _pairs_of(solved: Parts, low: int, high: int) -> Table:
 
 STEPS = (
     Step("scatter", scatter, tasks=scatter_tasks),
-    Step("cells", solve_cell, tasks=cell_tasks, memory=cell_memory),
+    Step(
+        "cells",
+        solve_cell,
+        tasks=cell_tasks,
+        memory=cell_memory,
+        smaller_by="lifted.superpixels_per_cell",
+    ),
     Step("order", order, tasks=order_tasks),
     Step(
         "lifted",

@@ -90,7 +90,13 @@ STAGE = Stage(
             for level in range(LEVELS)
             for step in level_steps(chain, level)
         ),
-        Step(REST, solve_rest, rest_tasks, memory=rest_memory),
+        Step(
+            REST,
+            solve_rest,
+            rest_tasks,
+            memory=rest_memory,
+            smaller_by="multicut.solve_at_once_edges",
+        ),
         Step(EXPAND, expand_domain, expand_tasks),
         Step(
             "neurons",

@@ -85,11 +85,14 @@ def read_json(file: Path) -> dict[str, Any]:
 def write_atomically(file: Path, content: Mapping[str, Any]) -> None:
     """Write JSON so that the file is never seen half-written, even after a power cut."""
     partial = file.with_name(f".{file.name}.{uuid.uuid4().hex}.partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=2)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(file)
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            json.dump(content, stream, indent=2)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    finally:  # on a full disk
+        partial.unlink(missing_ok=True)
 
 
 def write_group(path: Path, attributes: Mapping[str, Any]) -> None:
@@ -106,6 +109,12 @@ def remove_directory(path: Path) -> None:
     doomed = path.with_name(f".{path.name}.{uuid.uuid4().hex}.removed")
     path.rename(doomed)
     shutil.rmtree(doomed)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what kills in the middle of ``remove_directory`` left in a directory."""
+    for doomed in path.glob(".*.removed"):
+        shutil.rmtree(doomed, ignore_errors=True)
 
 
 def chunk_files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:

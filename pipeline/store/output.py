@@ -25,7 +25,14 @@ from pipeline.store.layout import (
     table_path,
 )
 from pipeline.store.ngff import channel_window, image_attributes
-from pipeline.store.nodes import MARK, Node, read_node, remove_directory, write_group
+from pipeline.store.nodes import (
+    MARK,
+    Node,
+    read_node,
+    remove_directory,
+    remove_leftovers,
+    write_group,
+)
 from pipeline.store.ownership import LAYOUT, STORE_VERSION, StoreLayout, check_apart, make_room
 from pipeline.store.pyramid import Kind, Pyramid
 from pipeline.store.rows import StoredRows
@@ -212,6 +219,13 @@ class Output:
                 remove_directory(level)
             return
         remove_directory(self._group(name))
+
+    def remove_leftovers(self) -> None:
+        """Remove what kills in the middle of a removal left of arrays and tables."""
+        groups = [self.path / "labels", self.path / "graph"]
+        inner = [one for group in groups if group.is_dir() for one in group.iterdir()]
+        for folder in (self.path, *groups, *inner):
+            remove_leftovers(folder)
 
     @property
     def pyramid_levels(self) -> int:

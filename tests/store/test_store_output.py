@@ -391,3 +391,15 @@ def test_two_processes_write_neighbouring_blocks_without_loss(output: Output) ->
     assert [one.wait(60) for one in running] == [0, 0]
     for number, block in enumerate(blocks(output.shape, output.block_shape)):
         assert (output.read("neurons", block.write) == number % 2 + 1).all()
+
+
+def test_what_a_kill_left_of_a_removal_is_cleared_and_nothing_else(output: Output) -> None:
+    output.create_array(ArraySpec("superpixels", "uint64", "labels"))
+    output.write_table("nodes", {"size": np.arange(3)})
+    before = sorted(output.path.rglob("*"))
+    for place in ("", "labels", "labels/superpixels", "graph", "graph/nodes"):
+        left = output.path / place / ".0.0f.removed" / "c"
+        left.mkdir(parents=True)
+        (left / "0").write_bytes(b"voxels")
+    output.remove_leftovers()
+    assert sorted(output.path.rglob("*")) == before

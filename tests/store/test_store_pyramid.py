@@ -240,18 +240,20 @@ def test_a_level_that_is_gone_on_with_keeps_its_blocks_and_another_is_made_anew(
     volume = geometry((4, 200, 200))
     data = random_labels(volume.shape, NEURONS)
     output = written(tmp_path / "o.zarr", volume, NEURONS, data, (4, 64, 64))
-    assert not output.create_level("neurons", 1, keep=True), "there is none to keep"
+    assert not output.has_level("neurons", 1)
+    output.create_level("neurons", 1)
     first, *rest = output.level_blocks(1)
     output.write_level_block("neurons", "labels", 1, first)
     file = output.path / "labels/neurons/1/c/0/0/0"
     before = file.stat().st_mtime_ns
-    assert output.create_level("neurons", 1, keep=True)
+    assert output.has_level("neurons", 1)
+    assert list(output.missing_blocks("neurons", 1, [first, *rest])) == rest
     for index in rest:
         output.write_level_block("neurons", "labels", 1, index)
     assert file.stat().st_mtime_ns == before
     output.finish_pyramid("neurons", "labels")
     assert_levels(output, NEURONS, data)
-    assert not output.create_level("neurons", 1)
+    output.create_level("neurons", 1)
     assert not file.exists()
 
 
@@ -273,7 +275,7 @@ def test_a_pyramid_is_listed_only_when_it_is_whole(tmp_path: Any, geometry: Any)
     output.write_level_block("neurons", "labels", 1, output.level_blocks(1)[0])
     output.finish_pyramid("neurons", "labels")
     assert listed() == [True, True]
-    output.create_level("neurons", 1, keep=True)
+    output.create_level("neurons", 1)
     assert listed() == [False, False]
 
 

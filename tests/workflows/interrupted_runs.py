@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 import zarr
-from small_pipeline import SECTIONS_NM, by_contents, paint_tissue
+from numpy.typing import NDArray
+from small_pipeline import by_contents, paint_tissue
 
 import workflows.tasks
 from pipeline.config import parse_config
@@ -173,29 +174,33 @@ def shuffled_by(rng: random.Random) -> Order:
 
 def in_memory(volume: str, arrays: str, config: str, voxel_size_nm: list[float]) -> None:
     """The same without blocks, saved as numpy arrays under the names of an output's contents."""
-    z, y, x = voxel_size_nm
     raw = np.asarray(zarr.open_array(Path(volume) / "0", mode="r"))
-    found = reconstruct_array(raw, (z, y, x), parse_config(json.loads(config), "test"))
-    np.savez(arrays, **by_contents(found))
+    np.savez(arrays, **by_contents(without_blocks(raw, config, voxel_size_nm)))
 
 
-def warm(config: str) -> None:
+def warm(config: str, voxel_size_nm: list[float]) -> None:
     """Load the compiled loops, so that runs need not; a run is killed before it could."""
-    tissue = paint_tissue((4, 40, 40), 20, 5)
-    reconstruct_array(tissue.raw, SECTIONS_NM, parse_config(json.loads(config), "test"))
+    without_blocks(paint_tissue((4, 40, 40), 20, 5).raw, config, voxel_size_nm)
+
+
+def without_blocks(
+    raw: NDArray[np.uint8], config: str, voxel_size_nm: list[float]
+) -> dict[str, Any]:
+    z, y, x = voxel_size_nm
+    return reconstruct_array(raw, (z, y, x), parse_config(json.loads(config), "test"))
 
 
 def main() -> None:
     torch.set_num_threads(1)
     print("ready", flush=True)
     for line in sys.stdin:
-        if "warm" in json.loads(line):
-            warm(json.loads(line)["warm"])
+        arguments = json.loads(line)
+        if "warm" in arguments:
+            warm(arguments["warm"], arguments["voxel_size_nm"])
             print("ready", flush=True)
             continue
         process = os.fork()
         if not process:
-            arguments = json.loads(line)
             (in_memory if "arrays" in arguments else run)(**arguments)
             os._exit(0)
         print(f"started {process}", flush=True)

@@ -12,6 +12,8 @@ import tempfile
 from pathlib import Path
 from typing import Any, Self
 
+from small_pipeline import SECTIONS_NM
+
 from pipeline.config import PipelineSections
 
 HERE = Path(__file__).parent
@@ -54,10 +56,15 @@ class Server:
         self._process.wait(timeout=60)
         self.errors.close()
 
-    def warm(self, config: PipelineSections) -> None:
+    def warm(
+        self,
+        config: PipelineSections,
+        voxel_size_nm: tuple[float, float, float] = SECTIONS_NM,
+    ) -> None:
         """Load what runs would load for themselves."""
+        arguments = {"warm": config.model_dump_json(), "voxel_size_nm": voxel_size_nm}
         assert self._process.stdin
-        print(json.dumps({"warm": config.model_dump_json()}), file=self._process.stdin, flush=True)
+        print(json.dumps(arguments), file=self._process.stdin, flush=True)
         assert self._read() == ["ready"]
 
     def in_memory(self, volume: Path, arrays: Path, config: PipelineSections, **more: Any) -> None:

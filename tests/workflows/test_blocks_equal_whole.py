@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from small_pipeline import (
     CUBES_NM,
     SECTIONS_NM,
@@ -23,8 +24,9 @@ from pipeline.contract import Box, Triple
 from pipeline.grid import grid_shape
 from workflows.cluster import Workplace
 from workflows.in_memory import reconstruct_array
-from workflows.prepare import Run
+from workflows.prepare import Run, prepare
 from workflows.reconstruct import reconstruct
+from workflows.source import Source
 
 COVERED = {"basin_voxels": 20}
 """Reach that covers every superpixel of these tissues."""
@@ -131,3 +133,35 @@ def test_a_volume_smaller_than_the_networks_input_is_padded(
     neurons = contents(run.output.path)["neurons/0"]
     assert neurons.shape == shape
     assert neurons.min() > 0
+
+
+@pytest.mark.parametrize("min_size_voxels", [0, 1000], ids=["kept", "too small"])
+@pytest.mark.parametrize("places", [[3], [3, 20]], ids=["one superpixel", "two apart"])
+def test_graphs_without_edges_or_neurons_pass_through_all_stages(
+    places: list[int],
+    min_size_voxels: int,
+    models: Any,
+    tissue: Tissue,
+    volume: Path,
+    tmp_path: Path,
+) -> None:
+    mask = np.zeros(tissue.raw.shape, np.uint8)
+    for place in places:
+        mask[2, place : place + 3, 4:7] = 1
+    zarr.create_array(tmp_path / "mask.zarr", data=mask, chunks=(5, 9, 9))
+    config = settings(
+        models.network,
+        models.forests,
+        labels={"min_size_voxels": min_size_voxels},
+        lifted={"superpixels_per_cell": 1},
+        multicut={"domain_nodes": 1, "solve_at_once_edges": 1},
+    )
+    source = Source(volume, None, None, None, tmp_path / "mask.zarr")
+    run = prepare(source, config, tmp_path / "out.zarr", device="cpu", block_shape=(7, 16, 16))
+    reconstruct(run)
+    found = contents(run.output.path)
+    assert len(found["nodes/id"]) == len(places)
+    assert len(found["edges/uv"]) == len(found["lifted/uv"]) == 0
+    assert found["neurons/0"].max() == (0 if min_size_voxels else len(places))
+    whole = reconstruct_array(tissue.raw, SECTIONS_NM, config, given={"mask": mask})
+    assert_same_as_arrays(found, whole)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from pathlib import Path
@@ -232,3 +233,33 @@ def test_a_stale_stage_says_what_changed() -> None:
     assert differences(Record("graph", "f", True).content, content()) == [
         "its record does not say what it was computed from"
     ]
+
+
+def test_what_is_forgotten_is_gone_also_where_files_cannot_be_removed_yet(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.start("graph", "f")
+    ledger.mark("graph", "blocks", "0", KEPT)
+    save_part(part_path(ledger.parts("graph", "blocks"), "0"), {"t": {"a": np.zeros(1)}})
+    with monkeypatch.context() as patch:
+        patch.setattr("shutil.rmtree", lambda *_, **__: None)
+        ledger.forget("graph")
+    assert ledger.record("graph") is None
+    assert ledger.done("graph", "blocks") == {}
+    assert not ledger.parts("graph", "blocks").exists()
+    ledger.claim("next")
+    assert [one.name for one in ledger.folder.iterdir()] == ["run.next"]
+
+
+def test_a_file_system_without_locks_is_named(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (
+        pytest.raises(OutputError, match=r"cannot be locked \(No locks available\)"),
+        ledger.lock(),
+    ):
+        pass
