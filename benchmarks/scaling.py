@@ -28,8 +28,6 @@ from benchmarks.scaling_report import draw, markdown
 from pipeline.contract import Triple
 
 MEMORY = 4 << 30
-CELLS = "lifted.superpixels_per_cell=50000"
-"""With the default of 100,000 a cell of `lifted` needs more than MEMORY from 64 times on."""
 HOURS = 2.0
 
 
@@ -87,7 +85,7 @@ class Plan:
             job = {**mapped, "factor": factor, "workers": 2, "memory_bytes": MEMORY}
             last = factor == self.factors[-1]
             found[f"size-{factor}"] = run, {**job, "keep": last}, 1
-        again = {"again": True, "until": "multicut", "overrides": [CELLS, *self.levels]}
+        again = {"again": True, "until": "multicut", "overrides": list(self.levels)}
         found["levels"] = run, {**job, **again}, 1
         for workers in (0, 1, 2):
             job = {**mapped, "factor": self.speed, "workers": workers, "memory_bytes": None}

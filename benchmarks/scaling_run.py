@@ -27,10 +27,10 @@ from pipeline.config import load_config
 from pipeline.contract import Box
 from pipeline.registry import STAGES
 from workflows.cluster import Workplace, connected
+from workflows.passes import passes
 from workflows.prepare import Run, prepare
 from workflows.reconstruct import reconstruct
 from workflows.source import Source
-from workflows.stage_run import passes
 from workflows.tasks import Task, step_of
 
 IO = ("read_count", "read_chars", "write_count", "write_chars")

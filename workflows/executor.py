@@ -304,6 +304,8 @@ def _result(future: Any) -> Any:
     from distributed.scheduler import KilledWorker
 
     with scheduler_at_hand():
+        if future.status == "pending":  # lost with its worker, and computed again by now
+            return _LATER
         if future.status == "error":
             error = future.exception(timeout=RESULT_SECONDS)
             if isinstance(error, KilledWorker):

@@ -13,9 +13,10 @@ from workflows.blocks import BASE_BYTES
 from workflows.checks import Finding, check_cores, check_disk, check_memory, check_permission
 from workflows.cluster import Workplace
 from workflows.estimates import Pace, Work, folder_bytes, places, plain_bytes, typical
+from workflows.passes import passes
 from workflows.prepare import Run
 from workflows.provenance import Record, State
-from workflows.stage_run import BACKGROUND, FINISHED, passes
+from workflows.stage_run import BACKGROUND, FINISHED
 from workflows.status import state_of, why_stale
 
 

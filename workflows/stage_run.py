@@ -13,18 +13,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import pipeline.errors
 from pipeline.contract import BLOCKS, Halo, Resources, Stage, Step, Triple
-from pipeline.errors import BlockError, OutputError, PipelineError, ResourceError
+from pipeline.errors import OutputError, ResourceError
 from pipeline.grid import block_at
 from pipeline.registry import STAGES
 from pipeline.tables import row_range, row_tasks
-from workflows.attempts import DIED
 from workflows.blocks import BASE_BYTES
 from workflows.deaths import Deaths
-from workflows.executor import Executor, Failure, Failures
+from workflows.executor import Executor, Failures
+from workflows.failed_tasks import described, error_of
 from workflows.memory import PeakMemory
 from workflows.parts import Kept, is_whole, part_path
+from workflows.passes import Pass, passes
 from workflows.prepare import Run
 from workflows.progress import progress_bar
 from workflows.provenance import Record
@@ -47,58 +47,10 @@ SOLUTION = "solution"
 """A kept table that goes into the stage's record."""
 FINISHED = "finished"
 """Marks under this name are of whole passes."""
-FAILURES_SHOWN = 5
 STEP_BYTES = 256 << 20
 """What a task of a step needs that does not say more."""
 
-OURS: Mapping[str, type[PipelineError]] = {
-    name: kind
-    for name, kind in vars(pipeline.errors).items()
-    if isinstance(kind, type) and issubclass(kind, PipelineError)
-}
-"""Errors with a message for people, by name."""
-
 Order = Callable[[Sequence[Task]], Sequence[Task]]
-
-
-@dataclass(frozen=True)
-class Pass:
-    """Tasks that may run at the same time.
-
-    Parameters
-    ----------
-    name
-        Its done marks are kept under it.
-    step
-        Of a step.
-    array, level
-        Of a level of a pyramid; level 0: the pyramid is finished, there are no tasks.
-    """
-
-    name: str
-    step: Step | None = None
-    array: str = ""
-    level: int = 0
-
-
-def passes(stage: Stage, levels: int) -> list[Pass]:
-    """Passes of a stage, in order.
-
-    Parameters
-    ----------
-    stage
-        The stage.
-    levels
-        Coarser levels of every pyramid.
-    """
-    found = [Pass(step.name, step) for step in stage.before]
-    if stage.compute:
-        found.append(Pass(BLOCKS))
-    for spec in stage.arrays:
-        names = [(f"{spec.name}-{level}", level) for level in range(1, levels + 1)]
-        found += [Pass(name, None, spec.name, level) for name, level in names]
-        found.append(Pass(f"{spec.name}-pyramid", None, spec.name, 0))
-    return found + [Pass(step.name, step) for step in stage.after]
 
 
 @dataclass(frozen=True)
@@ -370,13 +322,9 @@ class StageRun:
             self.run.ledger.note_failure(self.stage.name, one.name, failure.name, text)
         if not failures:
             return
-        rest = f"{failures.untried} more not tried" if failures.untried else "all others are done"
-        number = f"{len(failures)} task{'s' if len(failures) > 1 else ''}"
-        shown = "; ".join(_line(failure) for failure in failures[:FAILURES_SHOWN])
-        raise _error_of(failures)(
-            f"{self._where(one)}: {number} failed, {rest}: {shown}. "
-            f"The same command tries them again; tracebacks are in "
-            f"{self.run.ledger.failures(self.stage.name, one.name)}"
+        raise error_of(failures)(
+            f"{self._where(one)}: {described(failures)}. The same command tries them again; "
+            f"tracebacks are in {self.run.ledger.failures(self.stage.name, one.name)}"
         )
 
 
@@ -393,18 +341,6 @@ def told(row: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {number}" for name, number in numbers.items())
 
 
-def _error_of(failures: Sequence[Failure]) -> type[PipelineError]:
-    """The class that all failures share, if it is one of ours."""
-    kinds = {failure.kind for failure in failures}
-    return OURS.get(kinds.pop(), BlockError) if len(kinds) == 1 else BlockError
-
-
 def _index_of(name: str) -> Triple:
     z, y, x = (int(i) for i in name.split("."))
     return z, y, x
-
-
-def _line(failure: Failure) -> str:
-    ours = failure.kind in OURS or failure.kind == DIED
-    told = failure.message if ours else f"{failure.kind}: {failure.message}"
-    return f"{failure.name} ({failure.attempts} attempts): {told}"

@@ -12,9 +12,10 @@ from typing import Any, Literal
 from pipeline.contract import BLOCKS, Stage
 from pipeline.grid import grid_shape
 from pipeline.registry import STAGES, inputs_of
+from workflows.passes import passes
 from workflows.prepare import Run
 from workflows.provenance import Ledger, Record, State, StepRecord, differences, fingerprint_of
-from workflows.stage_run import FINISHED, passes
+from workflows.stage_run import FINISHED
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,9 @@ from small_pipeline import settings, write_volume
 from pipeline.errors import BlockError, PipelineError, ResourceError
 from workflows.attempts import Failure
 from workflows.deaths import Deaths
+from workflows.failed_tasks import error_of
 from workflows.prepare import Run
 from workflows.reconstruct import STAGES, reconstruct
-from workflows.stage_run import _error_of
 from workflows.tasks import BlockTask, LevelTask, StepTask, Task, forget_opened, run_task
 
 Prepared = Callable[..., Run]
@@ -133,4 +133,4 @@ def failure(kind: str) -> Failure:
 def test_failures_are_raised_as_the_error_that_all_share_if_it_is_one_of_ours(
     kinds: list[str], expected: type[PipelineError]
 ) -> None:
-    assert _error_of([failure(kind) for kind in kinds]) is expected
+    assert error_of([failure(kind) for kind in kinds]) is expected
