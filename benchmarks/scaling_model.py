@@ -14,7 +14,7 @@ rows, requests and notes; ``Assumed`` holds what is not measured here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,8 @@ Row = Mapping[str, Any]
 WORKERS = (2, 64, 1000, 10_000)
 NETWORK = "boundaries"
 REST = ("multicut", "rest")
+CHAINS: Mapping[str, Sequence[str]] = {"multicut": ("edges",), "neuron": ("edges", "lifted")}
+"""The problems without and with lifted edges, and the tables of their edges."""
 PAPER_HOURS, PAPER_VOXELS = 10.5, 178 * 8600 * 7600
 TARGETS: Mapping[str, Triple] = {
     "11.6 Gvoxel (178×8600×7600)": (178, 8600, 7600),
@@ -274,14 +276,17 @@ def ratios(levels: Row) -> tuple[float, float]:
 
 
 def rest_seconds(rows: Mapping[str, Row]) -> float:
-    """CPU seconds for each edge of a problem that is solved at once, of the largest such."""
-    found = 0.0
-    for row in sorted_sizes(rows):
-        edges = row["rows"]["edges"] + row["rows"]["lifted"]
-        if not row["contraction"] and edges:
-            rest = [one for one in row["passes"] if (one["stage"], one["step"]) == REST]
-            found = sum(cpu_of(one) for one in rest) / edges
-    return found
+    """CPU seconds for each edge of the problems that are solved at once, in the largest volume."""
+    row = sorted_sizes(rows)[-1]
+    rest = [one for one in row["passes"] if (one["stage"], one["step"]) == REST]
+    edges = sum(left_edges(row, chain, tables) for chain, tables in CHAINS.items())
+    return sum(cpu_of(one) for one in rest) / edges
+
+
+def left_edges(row: Row, chain: str, tables: Sequence[str]) -> int:
+    """Edges of a problem as it was solved in one process: after its last level, or all."""
+    left = [one for step, one in sorted(row["contraction"].items()) if step.startswith(chain)]
+    return sum((left[-1] if left else row["rows"])[table] for table in tables)
 
 
 def run_on(
