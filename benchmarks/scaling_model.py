@@ -50,6 +50,8 @@ OVER_LAYERS = {
     ("multicut", "neuron-solve-1"),
 }
 """Passes whose tasks read from all stretches of the tables that lie in the layer of their cell."""
+MOST = 3
+"""Passes that are named for their requests."""
 NOTED = ("intensity", "foreground", "graph", "features")
 """Stages whose workers read what every block kept: each reads the notes of all blocks."""
 
@@ -150,10 +152,12 @@ def parts_of(
     network = [one for one in whole["passes"] if one["stage"] == NETWORK]
     tasks = share * sum(one["tasks"] for one in largest["passes"])
     idle = largest["idle_reads_per_second"]
-    requests = sum(
-        share * requests_of(one, idle) * reach_ratio(one, measured, target)
+    requests = {
+        f"{one['stage']} {one['step']}": share
+        * requests_of(one, idle)
+        * reach_ratio(one, measured, target)
         for one in largest["passes"]
-    )
+    }
     costs = rows["tasks"]
     notes = costs["marks"]
     blocks = math.prod(grid_shape(target.shape, target.block))
@@ -169,7 +173,8 @@ def parts_of(
             for stage in dict.fromkeys(one["stage"] for one in divided)
         },
         "scheduler": tasks * costs["executor"][-1]["seconds_per_task"],
-        "requests": requests,
+        "requests": sum(requests.values()),
+        "most_requests": dict(sorted(requests.items(), key=lambda item: -item[1])[:MOST]),
         "bytes": share * sum(kind["bytes"] for kind in largest["files"].values()),
         "files": share * sum(kind["files"] for kind in largest["files"].values()),
         "rest": rest_of(target, rows),

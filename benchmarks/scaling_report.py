@@ -25,10 +25,12 @@ GROWN = 1.15
 def markdown(values: Mapping[str, Any]) -> str:
     """The whole report."""
     rows = values["rows"]
+    commits = ", ".join(sorted({row["commit"] for row in rows.values() if "commit" in row}))
     source = "training sections of ISBI 2012" if values["real"] else "synthetic EM"
     parts = [
         "# Scaling\n",
-        f"{machine_sentence(values['machine'])} CPU only. Volumes: {source}, mirrored.\n",
+        f"{machine_sentence(values['machine'])} CPU only. Volumes: {source}, mirrored. "
+        f"Rows were measured at commit {commits}; + means with changes.\n",
         "## Size of the volume\n",
         sizes_table(rows),
         stages_table(rows),
@@ -282,6 +284,9 @@ def predictions_text(model: Mapping[str, Any]) -> str:
 
 def _prediction(name: str, parts: Mapping[str, Any]) -> str:
     rest = parts["rest"]
+    most = ", ".join(
+        f"{name} {count / parts['requests']:.0%}" for name, count in parts["most_requests"].items()
+    )
     kinds = list(parts["runs"][0]["hours"])
     head = [
         *("workers", *(f"{kind} h" for kind in kinds), "all h", "Mvoxel/s", "bottleneck"),
@@ -301,7 +306,8 @@ def _prediction(name: str, parts: Mapping[str, Any]) -> str:
     ]
     return (
         f"### {name}\n\n{parts['blocks']:.3g} blocks, {parts['tasks']:.3g} tasks, "
-        f"{parts['requests']:.3g} requests, {parts['bytes'] / 1e12:.3g} TB in "
+        f"{parts['requests']:.3g} requests ({most}), "
+        f"{parts['bytes'] / 1e12:.3g} TB in "
         f"{parts['files']:.3g} files. Rest of the multicut after {rest['levels']} levels: "
         f"{rest['edges']:.3g} edges, {rest['seconds']:.0f} s, {rest['bytes'] / 2**30:.3g} GiB in "
         f"one process. Notes of all blocks in every worker: "
