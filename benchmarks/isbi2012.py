@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.datasets import ISBI2012
 from benchmarks.quality import arguments, as_markdown, graph_sentence, run
 from benchmarks.reports import report
-from pipeline.store.importers import IMPORTERS
+from pipeline.store.importers import import_volume
 from workflows.memory import PeakMemory
 
 
@@ -45,7 +45,7 @@ def runtime(
     output.mkdir(parents=True, exist_ok=True)
     for old in (volume, store):
         shutil.rmtree(old, ignore_errors=True)
-    IMPORTERS[".tif"](data / ISBI2012.raw, volume, voxel_size_nm=ISBI2012.voxel_size_nm)
+    import_volume(data / ISBI2012.raw, volume, voxel_size_nm=ISBI2012.voxel_size_nm)
     command = [sys.executable, "-m", "pipeline", "run", str(volume), "--output", str(store)]
     command += ["--config", config] if config else []
     command += [part for override in overrides for part in ("--set", override)]

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.corrections import Corrections
+
 Triple = tuple[int, int, int]
 Table = dict[str, NDArray[Any]]
 """Columns of one table: name -> array; all columns have the same number of rows."""
@@ -156,11 +158,15 @@ class ArraySpec:
         numpy dtype name.
     kind
         ``image`` (pyramid by mean) or ``labels`` (pyramid by mode).
+    at_input
+        Of labels: name of their copy on the finest grid of the input, which is written where a
+        coarser level is segmented; empty: none.
     """
 
     name: str
     dtype: str
     kind: Literal["image", "labels"]
+    at_input: str = ""
 
 
 @dataclass(frozen=True)
@@ -195,11 +201,15 @@ class Resources:
         Name -> loaded model (network or forest), as the stage's ``opens`` gave it.
     threads
         Threads that one call of ``compute`` may use; results do not depend on it.
+    corrections
+        Of sections with defects, for stages that read the table ``sections``; ``None`` for
+        the others, and while a run is planned.
     """
 
     volume: VolumeInfo
     models: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 1
+    corrections: Corrections | None = None
 
 
 class Rows(Mapping[str, NDArray[Any]], ABC):

@@ -11,6 +11,10 @@ class InputError(PipelineError):
     """The input volume cannot be used: path, format, shape, dtype, voxel size or content."""
 
 
+class StoreError(InputError):
+    """A remote store of the input did not answer, in spite of several attempts; it may later."""
+
+
 class ConfigError(PipelineError):
     """A configuration key or value is wrong."""
 

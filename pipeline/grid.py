@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import Block, Box, Halo, Triple
+from pipeline.corrections import Corrections, Link
 
 
 def grid_shape(volume_shape: Triple, block_shape: Triple) -> Triple:
@@ -52,36 +53,73 @@ def whole(volume_shape: Triple) -> Block:
     return block_at((0, 0, 0), volume_shape, volume_shape, Halo())
 
 
-def faces(block: Block, array: NDArray[Any], axis: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """The two sides of all voxel faces along ``axis`` that belong to a block.
-
-    A face belongs to the block of its lower voxel, so ``array`` must cover ``block.read``
-    with one voxel above ``block.write`` (where the volume goes on).
+@dataclass(frozen=True)
+class Faces:
+    """The faces between every voxel of a box and that a step further.
 
     Parameters
     ----------
-    block
-        Its ``write`` box chooses the faces.
-    array
-        (Z, Y, X), covers ``block.read``.
+    lower
+        The box, in the volume.
+    step
+        zyx, from the lower voxel of a face to the upper one.
     axis
-        0, 1 or 2.
-
-    Returns
-    -------
-    lower, upper
-        Views of equal shape: values on both sides of every face.
+        0, 1 or 2, that they count for: 0 (z) wherever the step leads to another section.
     """
-    low = list(block.inner)
-    reach = min(block.write.end[axis], block.volume_shape[axis] - 1)
-    start = low[axis].start
-    count = reach - block.write.begin[axis]
-    if array.shape[axis] < start + count + 1:
-        raise AssertionError("the block must be read with a halo of 1 above")
-    low[axis] = slice(start, start + count)
-    high = list(low)
-    high[axis] = slice(start + 1, start + count + 1)
-    return array[tuple(low)], array[tuple(high)]
+
+    lower: Box
+    step: Triple
+    axis: int
+
+
+def faces_of(block: Block, corrections: Corrections) -> list[Faces]:
+    """All faces that belong to a block: to that of their lower voxel.
+
+    Between two sections, and across a gap, they follow the links; each is named once.
+    """
+    across = [_faces(block, link.step, 0, (link.begin, link.end)) for link in corrections.links]
+    sections = (0, block.volume_shape[0])
+    within = [_faces(block, (0, 1, 0), 1, sections), _faces(block, (0, 0, 1), 2, sections)]
+    return [faces for faces in (*across, *within) if min(faces.lower.shape) > 0]
+
+
+def columns_of(block: Block, corrections: Corrections, depth: int) -> list[Faces]:
+    """As ``faces_of``: voxels that lie over each other ``depth`` sections apart."""
+    links = corrections.links_over(depth)
+    found = [_faces(block, link.step, 0, (link.begin, link.end)) for link in links]
+    return [faces for faces in found if min(faces.lower.shape) > 0]
+
+
+def faces_box(block: Block, faces: Iterable[Faces]) -> Box:
+    """The smallest box that holds ``block.write`` and all upper voxels."""
+    begin, end = [np.array(corner) for corner in (block.write.begin, block.write.end)]
+    for one in faces:
+        begin = np.minimum(begin, np.add(one.lower.begin, one.step))
+        end = np.maximum(end, np.add(one.lower.end, one.step))
+    return Box(_triple(begin), _triple(end))
+
+
+def faces_halo(links: Iterable[Link]) -> Halo:
+    """What ``faces_box`` adds to a block, at most; without any links, as where all is straight."""
+    steps = np.array([(1, 1, 1), *(link.step for link in links)])
+    return Halo(_triple(-steps.min(0, initial=0)), _triple(steps.max(0)))
+
+
+def widened(halo: Halo, reach: Triple) -> Halo:
+    """A halo that reaches further on every side."""
+    below = (n + r for n, r in zip(halo.below, reach, strict=True))
+    above = (n + r for n, r in zip(halo.above, reach, strict=True))
+    return Halo(_triple(below), _triple(above))
+
+
+def _faces(block: Block, step: Triple, axis: int, sections: tuple[int, int]) -> Faces:
+    """Those whose lower voxels lie in some sections; both voxels lie in the volume."""
+    reach = zip(step, block.volume_shape, strict=True)
+    limits = [(max(0, -s), n - max(0, s)) for s, n in reach]
+    limits[0] = max(limits[0][0], sections[0]), min(limits[0][1], sections[1])
+    begin = [max(b, low) for b, (low, _) in zip(block.write.begin, limits, strict=True)]
+    end = [min(e, high) for e, (_, high) in zip(block.write.end, limits, strict=True)]
+    return Faces(Box(_triple(begin), _triple(end)), step, axis)
 
 
 def flat_index(block: Block) -> NDArray[np.uint64]:
@@ -101,6 +139,6 @@ def flat_index(block: Block) -> NDArray[np.uint64]:
     return z[:, None, None] * plane + y[None, :, None] * np.uint64(width) + x[None, None, :]
 
 
-def _triple(values: tuple[int, ...]) -> Triple:
-    z, y, x = values
+def _triple(values: Iterable[int]) -> Triple:
+    z, y, x = (int(value) for value in values)
     return z, y, x

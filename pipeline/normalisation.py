@@ -3,7 +3,7 @@
 Normalisation is global: a block-wise one leaves seams. The percentiles come from one pass
 of histograms (exact, mergeable) over the volume.
 
-1. Every block keeps the bins of its histogram that are not empty.
+1. Every block keeps the bins of its histogram that are not empty, and its extremes.
 2. ``sums``: histograms of ``GROUP`` blocks each are added.
 3. ``percentiles``: these sums are added, and make the table of one row.
 """
@@ -30,6 +30,7 @@ from pipeline.contract import (
     TableSpec,
     Triple,
 )
+from pipeline.corrections import Corrections
 from pipeline.errors import InputError
 
 BINS = 1 << 16
@@ -63,9 +64,8 @@ def normalise(raw: NDArray[Any], intensity: Mapping[str, NDArray[Any]]) -> NDArr
     normalised
         (Z, Y, X) float32, 0..1.
     """
-    low, high = np.float32(intensity["low"][0]), np.float32(intensity["high"][0])
-    scaled = (raw.astype(np.float32) - low) / (high - low)
-    return np.clip(scaled, np.float32(0), np.float32(1), out=scaled)
+    low, high = (float(intensity[name][0]) for name in ("low", "high"))
+    return Corrections.none(1, low, high).normalise(raw, np.zeros(len(raw), np.int64))
 
 
 def bins_of(raw: NDArray[Any]) -> NDArray[np.int64]:
@@ -177,14 +177,15 @@ def histogram(raw: NDArray[Any], begin: Triple) -> NDArray[np.uint64]:
 
 def compute(block: Block, inputs: Inputs, config: IntensityConfig, resources: Resources) -> Outputs:
     """Histogram of one block."""
-    return _sparse(histogram(inputs["raw"][block.inner], block.write.begin))
+    raw = inputs["raw"][block.inner]
+    return _kept(histogram(raw, block.write.begin), raw.min(), raw.max())
 
 
 def _sums(task: int, inputs: Inputs, config: IntensityConfig, resources: Resources) -> Outputs:
     """Histogram of the blocks of one group."""
     parts = inputs.parts(BLOCKS)
-    group = range(task * GROUP, min((task + 1) * GROUP, len(parts)))
-    return _sparse(_added(parts[index]["histogram"] for index in group))
+    first = task * GROUP
+    return _kept(*_united(parts[k] for k in range(first, min(first + GROUP, len(parts)))))
 
 
 def _groups(inputs: Inputs, config: IntensityConfig, resources: Resources) -> int:
@@ -195,12 +196,14 @@ def _percentiles(
     task: int, inputs: Inputs, config: IntensityConfig, resources: Resources
 ) -> Outputs:
     """Percentiles of the whole volume; an empty or constant one is an error."""
-    counts = _added(part["histogram"] for part in inputs.parts("sums"))
+    counts, least, greatest = _united(inputs.parts("sums"))
     low, high = percentiles_of_counts(counts, resources.volume.dtype, config)
     return {
         "intensity": {
             "low": np.array([low]),
             "high": np.array([high]),
+            "least": np.array([least]),
+            "greatest": np.array([greatest]),
             "counts": counts[None],
         }
     }
@@ -210,21 +213,35 @@ def _one_row(inputs: Inputs, config: IntensityConfig, resources: Resources) -> i
     return 1
 
 
-def _sparse(counts: NDArray[np.uint64]) -> Outputs:
+def _kept(counts: NDArray[np.uint64], least: float, greatest: float) -> Outputs:
     used = np.flatnonzero(counts)
-    return {"histogram": {"bin": used.astype(np.uint16), "count": counts[used]}}
+    return {
+        "histogram": {"bin": used.astype(np.uint16), "count": counts[used]},
+        "extremes": {"value": np.array([least, greatest], np.float64)},
+    }
 
 
-def _added(histograms: Iterable[Rows]) -> NDArray[np.uint64]:
-    counts = np.zeros(BINS, np.uint64)
-    for histogram in histograms:
-        counts[histogram["bin"]] += histogram["count"]
-    return counts
+def _united(parts: Iterable[Mapping[str, Rows]]) -> tuple[NDArray[np.uint64], float, float]:
+    """Voxels per bin, smallest and largest grey value of all parts together."""
+    counts, least, greatest = np.zeros(BINS, np.uint64), np.inf, -np.inf
+    for part in parts:
+        counts[part["histogram"]["bin"]] += part["histogram"]["count"]
+        low, high = part["extremes"]["value"]
+        least, greatest = min(least, float(low)), max(greatest, float(high))
+    return counts, least, greatest
+
+
+def attributes(config: IntensityConfig, resources: Resources) -> Mapping[str, Mapping[str, Any]]:
+    """The percentiles, for those who leave sections out."""
+    return {
+        "intensity/low": {"percentile": config.low_percentile},
+        "intensity/high": {"percentile": config.high_percentile},
+    }
 
 
 STAGE = Stage(
     name="intensity",
-    version=1,
+    version=2,
     config=IntensityConfig,
     reads=("raw",),
     compute=compute,
@@ -237,10 +254,17 @@ STAGE = Stage(
             writes=(
                 TableSpec(
                     "intensity",
-                    {"low": "float64", "high": "float64", "counts": "uint64"},
+                    {
+                        "low": "float64",
+                        "high": "float64",
+                        "least": "float64",
+                        "greatest": "float64",
+                        "counts": "uint64",
+                    },
                     {"counts": BINS},
                 ),
             ),
         ),
     ),
+    attributes=attributes,
 )

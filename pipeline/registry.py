@@ -11,6 +11,7 @@ from pipeline import (
     lifted,
     multicut,
     normalisation,
+    sections,
     superpixels,
 )
 from pipeline.boundaries import stage as boundaries
@@ -18,6 +19,7 @@ from pipeline.contract import Stage
 
 STAGES: tuple[Stage, ...] = (
     normalisation.STAGE,
+    sections.STAGE,
     foreground.STAGE,
     boundaries.STAGE,
     superpixels.STAGE,

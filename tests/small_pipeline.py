@@ -69,11 +69,14 @@ def write_volume(
     return path
 
 
-def dark_network() -> RCSPCNet:
+def dark_shape(stem: int = 4) -> RCSPCNetConfig:
+    """Shape of ``dark_network``."""
+    return RCSPCNetConfig(stem=stem, widths=(8, 8), units=(1,) * 6, dilations=(1,) * 4)
+
+
+def dark_network(stem: int = 4) -> RCSPCNet:
     """P(boundary) of a pixel = how dark the darkest pixel of its 2 x 2 square is."""
-    network = RCSPCNet(
-        RCSPCNetConfig(stem=4, widths=(8, 8), units=(1,) * 6, dilations=(1,) * 4)
-    ).eval()
+    network = RCSPCNet(dark_shape(stem)).eval()
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d):
@@ -87,10 +90,10 @@ def dark_network() -> RCSPCNet:
     return network
 
 
-def save_dark_network(path: Path) -> Path:
+def save_dark_network(path: Path, stem: int = 4) -> Path:
     """The network as a model file."""
-    shape = RCSPCNetConfig(stem=4, widths=(8, 8), units=(1,) * 6, dilations=(1,) * 4).model_dump()
-    save_model(path, dark_network(), shape, {"halo_pixels": 8, "stride_pixels": 8})
+    card = {"halo_pixels": 8, "stride_pixels": 8}
+    save_model(path, dark_network(stem), dark_shape(stem).model_dump(), card)
     return path
 
 

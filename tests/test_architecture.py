@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "pipeline").rglob("*.py")) + sorted((ROOT / "workflows").rglob("*.py"))
 STAGE_FOLDERS = (
+    "sections",
     "foreground",
     "boundaries",
     "superpixels",
@@ -28,6 +29,7 @@ FREE_TO_STAGES = {
     "cells",
     "compiled",
     "contract",
+    "corrections",
     "held",
     "intervals",
     "neighbourhoods",
@@ -117,7 +119,9 @@ def test_shared_folders_know_no_stage_and_no_workflow(folder: str) -> None:
 
 
 def test_only_the_store_knows_zarr() -> None:
-    users = importers_of("zarr", "tensorstore", "ome_zarr_models", "numcodecs")
+    users = importers_of(
+        "zarr", "tensorstore", "ome_zarr_models", "numcodecs", "fsspec", "s3fs", "gcsfs", "aiohttp"
+    )
     assert users
     assert within(users, "pipeline/store/") == set()
 

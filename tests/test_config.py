@@ -220,8 +220,9 @@ def test_no_auto_remains_and_resolving_twice_changes_nothing(volume: VolumeInfo)
     resolved = PipelineConfig().resolved(volume)
     for one in STAGES:
         values = resolved.section(one.name).model_dump()
-        # Precision is decided by the device that computes, not by the volume.
-        left = [k for k, v in values.items() if v == "auto" and k != "precision"]
+        # Precision is decided by the device that computes, the pixel by what the network knows.
+        later = ("precision", "pixel_nm")
+        left = [k for k, v in values.items() if v == "auto" and k not in later]
         assert left == [], one.name
     assert resolved.resolved(volume) == resolved
 
@@ -243,11 +244,11 @@ def test_every_column_and_array_has_one_writer() -> None:
 
 def test_registry_finds_stages_and_their_inputs() -> None:
     assert [s.name for s in STAGES] == [
-        "intensity", "foreground", "boundaries", "superpixels", "graph", "features", "edges",
-        "lifted", "multicut", "labels",
+        "intensity", "sections", "foreground", "boundaries", "superpixels", "graph", "features",
+        "edges", "lifted", "multicut", "labels",
     ]  # fmt: skip
     assert stage("graph").name == "graph"
-    assert [s.name for s in inputs_of(stage("boundaries"))] == ["intensity", "foreground"]
+    assert [s.name for s in inputs_of(stage("boundaries"))] == ["sections", "foreground"]
     assert inputs_of(STAGES[0]) == ()
     assert "features" in columns_before(stage("edges"), "edges")
     assert "p_cut" not in columns_before(stage("edges"), "edges")

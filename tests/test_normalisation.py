@@ -70,6 +70,16 @@ def percentiles_of(parts: list[Outputs], config: IntensityConfig, resources: Res
     return table
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_the_extremes_of_the_volume_are_exact_whatever_the_blocks(dtype: str) -> None:
+    raw = volume_of(dtype)
+    for shape in (SHAPE, (2, 5, 6)):
+        parts = [histogram_of(block, raw) for block in blocks(SHAPE, shape, Halo((1, 1, 1)))]
+        table = percentiles_of(parts, CONFIG, resources_of(raw))
+        assert table["least"].tolist() == [float(raw.min())]
+        assert table["greatest"].tolist() == [float(raw.max())]
+
+
 def by_blocks(raw: NDArray[Any], block_shape: Triple, config: IntensityConfig) -> Table:
     z, y, x = raw.shape
     parts = [histogram_of(block, raw) for block in blocks((z, y, x), block_shape)]

@@ -5,8 +5,8 @@
 2. A task whose worker dies is tried again too. One that was in flight at ``DEATHS`` deaths is
    suspect: it runs once more when nothing else does, so that only it can be blamed.
 3. What all others would meet too is raised: a full disk, a model that cannot be opened.
-4. If the first ``HOPELESS`` tasks to end all failed, or as many in a row killed their workers,
-   the rest is not tried.
+4. If the first ``HOPELESS`` tasks to end all failed, or as many in a row killed their workers
+   or got no answer from a remote store, the rest is not tried.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ from heapq import heappop, heappush
 from types import TracebackType
 from typing import Generic, TypeVar
 
-from pipeline.errors import BlockError, ConfigError, ModelError, PipelineError, ResourceError
+from pipeline.errors import (
+    BlockError,
+    ConfigError,
+    ModelError,
+    PipelineError,
+    ResourceError,
+    StoreError,
+)
 
 ATTEMPTS = 3
 """Of a task that raises."""
@@ -111,6 +118,7 @@ class Attempts(Generic[T]):
         self._running: set[Attempt[T]] = set()
         self._succeeded = 0
         self._died_in_a_row = 0
+        self._unanswered_in_a_row = 0
         self._one_alone = False
         self._stopped = False
         self.failures = Failures()
@@ -165,7 +173,7 @@ class Attempts(Generic[T]):
         """Note that a task is done."""
         self._leave(attempt)
         self._succeeded += 1
-        self._died_in_a_row = 0
+        self._died_in_a_row = self._unanswered_in_a_row = 0
 
     def raised(
         self, attempt: Attempt[T], error: BaseException, trace: TracebackType | None
@@ -191,6 +199,8 @@ class Attempts(Generic[T]):
         attempt.alone = False
         if attempt.raised >= ATTEMPTS or not is_healed_by_time(error):
             self._died_in_a_row = 0
+            unanswered = isinstance(error, StoreError)
+            self._unanswered_in_a_row = self._unanswered_in_a_row + 1 if unanswered else 0
             self._fail(attempt)
         else:
             self._wait(attempt, PAUSE_SECONDS[attempt.raised - 1])
@@ -228,7 +238,7 @@ class Attempts(Generic[T]):
         assert attempt.failure is not None
         self.failures.append(attempt.failure)
         none_ever = self._succeeded == 0 and len(self.failures) >= HOPELESS
-        if none_ever or self._died_in_a_row >= HOPELESS:
+        if none_ever or max(self._died_in_a_row, self._unanswered_in_a_row) >= HOPELESS:
             self._stopped = True
 
     def end(self) -> Failures:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from pipeline.boundaries.resampling import UNCHANGED, Steps
 from pipeline.contract import Halo, Triple, VolumeInfo
 from pipeline.errors import ConfigError, ResourceError
 from workflows.quantities import size
@@ -39,6 +40,7 @@ class Need:
 
 NEEDS: Mapping[str, Need] = {
     "intensity": Need(read=18, write=0, grey=2),
+    "sections": Need(read=18, write=0, grey=1),
     "foreground": Need(read=5, write=4, grey=2),
     "boundaries": Need(read=1, write=14, grey=1),
     "superpixels": Need(read=38, write=8),
@@ -46,11 +48,15 @@ NEEDS: Mapping[str, Need] = {
     "features": Need(read=56, write=0, grey=1),
     "labels": Need(read=18, write=8),
 }
-"""Measured, rounded up: intensity 9 (uint8) to 25 (float32) bytes a voxel read, foreground 3
-to 7, superpixels 18 in 2D, 25 to 37 in 3D, graph 18, features 41 to 54 with two threads,
-labels 18 where superpixels are few voxels wide, else 10."""
+"""Measured, rounded up: intensity 9 (uint8) to 25 (float32) bytes a voxel read, sections 14
+in volumes of one section, else less than 1, foreground 3 to 7, superpixels 18 in 2D, 25 to 37
+in 3D, graph 18, features 41 to 54 with two threads, labels 18 where superpixels are few
+voxels wide, else 10."""
 NETWORK_BYTES = 600
 """Of the shipped network for each pixel of a section with its halo; measured 550."""
+RESAMPLED_BYTES = 16
+"""For each voxel of a section with its halo, where its pixels are not voxels: the section, and
+two parts of it that are narrower."""
 BASE_BYTES = 480 << 20
 """A worker with its libraries, the network and compiled functions: measured 320 to 345 MiB
 after loading, and up to 70 MiB when the first block compiles; 60 MiB are dask's."""
@@ -72,12 +78,15 @@ class BlockMemory:
         Of every stage: in 3D most of what a block reads.
     batch
         Sections that are predicted at a time.
+    steps
+        Voxels that a pixel of the network covers along z, y, x.
     """
 
     volume: VolumeInfo
     tile: Triple
     halos: Mapping[str, Halo]
     batch: int = 1
+    steps: Steps = UNCHANGED
 
     def needed(self, shape: Triple) -> int:
         """Bytes that a worker needs, about, for a block of the stage that needs most."""
@@ -89,7 +98,7 @@ class BlockMemory:
         if need is None:
             return 0
         each = need.read + need.grey * np.dtype(self.volume.dtype).itemsize
-        network = NETWORK_BYTES * self.batch * self.section_pixels if stage == "boundaries" else 0
+        network = self.batch * self._section_bytes if stage == "boundaries" else 0
         written = math.prod(_reach(shape, Halo(), self.volume.shape))
         return each * self.read_voxels(stage, shape) + need.write * written + network
 
@@ -98,13 +107,21 @@ class BlockMemory:
         return math.prod(_reach(shape, self.halos.get(stage, Halo()), self.volume.shape))
 
     @property
+    def _section_bytes(self) -> int:
+        """Of the network for a section, and of the section where it is resampled for it."""
+        needed = NETWORK_BYTES * self.section_pixels
+        if self.steps != UNCHANGED:
+            needed += RESAMPLED_BYTES * replace(self, steps=UNCHANGED).section_pixels
+        return needed
+
+    @property
     def section_pixels(self) -> int:
         """Pixels of the largest section that the network sees at a time, with its halo."""
         return max(height * width for _, height, width in self.sections)
 
     @property
     def sections(self) -> list[Triple]:
-        """(number, height, width) of the sections of a tile.
+        """(number, height, width) of the sections of a tile, in pixels of the network.
 
         They are taken along z, and along y and x too where the halo reaches along z.
         """
@@ -114,7 +131,8 @@ class BlockMemory:
         length = _reach(self.tile, Halo(), self.volume.shape)
         found = []
         for axis in axes:
-            height, width = (n for k, n in enumerate(reach) if k != axis)
+            seen = [math.ceil(n / step) for n, step in zip(reach, self.steps, strict=True)]
+            height, width = (n for k, n in enumerate(seen) if k != axis)
             found.append((length[axis], height, width))
         return found
 
@@ -126,12 +144,13 @@ def choose_block_shape(
     memory_bytes: int | None = None,
     *,
     batch: int = 1,
+    steps: Steps = UNCHANGED,
 ) -> Triple:
     """Write block, zyx, for a volume.
 
     Parameters
     ----------
-    volume, tile, halos, batch
+    volume, tile, halos, batch, steps
         See ``BlockMemory``.
     memory_bytes
         What one worker may use; ``None``: blocks of some 8 million voxels.
@@ -141,7 +160,7 @@ def choose_block_shape(
     ResourceError
         If not even the smallest block fits; names a tile that would, if there is one.
     """
-    memory = BlockMemory(volume, tile, halos, batch)
+    memory = BlockMemory(volume, tile, halos, batch, steps)
     shape = _largest_block(memory)
     if memory_bytes is None:
         return shape

@@ -80,11 +80,12 @@ class _Nowhere(io.StringIO):
 def _reconstructed(run: Run, box: Box, output: Path, threads: int) -> Run:
     boundaries: Any = run.config.section("boundaries")
     once = boundaries.model_copy(update={"augmentation": "none"})
+    all_good = run.config.section("sections").model_copy(update={"bad": ()})
     offset = run.source.roi.begin if run.source.roi else (0, 0, 0)
     region = Box(_moved(box.begin, offset), _moved(box.end, offset))
     piece = prepare(
-        replace(run.source, roi=region, mask=None),
-        run.config.model_copy(update={"boundaries": once}),
+        replace(run.source, roi=region, mask=None, finest=None),
+        run.config.model_copy(update={"boundaries": once, "sections": all_good}),
         output,
         device=run.device,
     )

@@ -357,10 +357,16 @@ def fit_rows(
     -------
     fitted
         Forest, P(cut) of all rows, evidence.
+
+    Raises
+    ------
+    InputError
+        If too few rows are clear, or all of one class.
     """
     columns = columns_of(names, families)
     kept = [names[c] for c in columns]
     chosen = _chosen(rows, size.max_rows, config.seed)
+    _check_enough(rows, config.min_clear_edges)
     features = np.concatenate([_table(r.features, c, columns) for r, c in _pairs(rows, chosen)])
     label = np.concatenate([r.label[c] for r, c in _pairs(rows, chosen)])
     weight = np.concatenate([np.full(len(c), r.weight) for r, c in _pairs(rows, chosen)])
@@ -410,6 +416,16 @@ def fit_rows(
         sum(len(r.label) for r in rows),
         sum(int(r.keep.sum()) for r in rows),
     )
+
+
+def _check_enough(rows: Sequence[Rows], least: int) -> None:
+    cuts, joins = (sum(int((r.label == v)[r.keep].sum()) for r in rows) for v in (1, 0))
+    if cuts + joins < least or not (cuts and joins):
+        raise InputError(
+            f"only {cuts + joins} edges are clear ({cuts} cuts, {joins} joins), too few to fit a "
+            f"forest ({least} of both kinds, min_clear_edges); annotate more sections, or keep the "
+            "shipped forests"
+        )
 
 
 def _chosen(rows: Sequence[Rows], limit: int, seed: int) -> list[NDArray[np.int64]]:

@@ -35,7 +35,7 @@ from workflows.fingerprints import file_hash
 from workflows.in_memory import reconstruct_array
 from workflows.machine import available_cores
 from workflows.progress import progress_bar
-from workflows.training_data import AnnotatedVolume, read_pair
+from workflows.training_data import AnnotatedVolume, Pair, described, read_pair
 
 LAST = "features"
 """The last stage of a part; what follows depends on the forests."""
@@ -157,7 +157,7 @@ def out_of_fold_parts(
     """
     parts = []
     with progress_bar("out of fold", 2 * len(config.volumes)) as advance:
-        for volume in config.volumes:
+        for volume in [described(v, data) for v in config.volumes]:
             for half in (0, 1):
                 one = volume.half(half)
                 parts.append(_kept_part(one, config, data, networks[1 - half], device, kept, half))
@@ -191,10 +191,11 @@ def _kept_part(
 def _part(
     volume: AnnotatedVolume, config: EdgeTraining, data: Path, network: Path, device: str
 ) -> Part:
-    raw, truth = read_pair(volume, data)
+    pair = read_pair(volume, data)
+    raw = pair.raw
     tables = reconstruct_array(
         raw,
-        volume.voxel_size_nm,
+        volume.size_nm,
         _settings(config, str(network)),
         device=device,
         until=LAST,
@@ -204,20 +205,24 @@ def _part(
     masked = volume.truth_kind != "labels"
     return Part(
         name=f"{volume.name} z {volume.sections}",
-        volume=VolumeInfo(shape, volume.voxel_size_nm, raw.dtype.name),
+        volume=VolumeInfo(shape, volume.size_nm, raw.dtype.name),
         tables={name: table for name, table in tables.items() if name != "raw"},
-        truth=_cells(truth, volume, config) if masked else truth.astype(np.uint64),
+        truth=_cells(pair, volume, config) if masked else _labels(pair),
         sections_apart=masked or volume.separate_sections,
         weight=volume.weight,
     )
 
 
-def _cells(
-    truth: NDArray[Any], volume: AnnotatedVolume, config: EdgeTraining
-) -> NDArray[np.uint64]:
-    zero: NDArray[np.bool_] = truth == 0
+def _labels(pair: Pair) -> NDArray[np.uint64]:
+    """Ids, 0 where nothing is annotated."""
+    return np.where(pair.known, pair.truth, 0).astype(np.uint64)
+
+
+def _cells(pair: Pair, volume: AnnotatedVolume, config: EdgeTraining) -> NDArray[np.uint64]:
+    """Ids of the cells of each section, 0 on membranes and where nothing is annotated."""
+    zero: NDArray[np.bool_] = pair.truth == 0
     membranes = zero if volume.truth_kind == "cells" else ~zero
-    return cells_of_sections(membranes, min_voxels=config.min_cell_voxels)
+    return cells_of_sections(membranes | ~pair.known, min_voxels=config.min_cell_voxels)
 
 
 def _settings(config: EdgeTraining, network: str) -> PipelineSections:
@@ -236,12 +241,13 @@ def part_fingerprint(
 ) -> str:
     """Hash of all that decides a part: data, network, parameters and versions of the stages."""
     settings = _settings(config, UNNAMED)
-    files = data / volume.raw, data / volume.truth, network
+    pair = read_pair(volume, data)
     last = next(number for number, stage in enumerate(STAGES) if stage.name == LAST)
     content = {
         "volume": volume.model_dump(mode="json"),
         "min_cell_voxels": config.min_cell_voxels,
-        "files": [file_hash(p) if p.is_file() else "" for p in files],
+        "voxels": [hashlib.sha256(a.tobytes()).hexdigest() for a in vars(pair).values()],
+        "network": file_hash(network) if network.is_file() else "",
         "stages": [
             [stage.name, stage.version, settings.section(stage.name).model_dump(mode="json")]
             for stage in STAGES[: last + 1]

@@ -129,15 +129,35 @@ def importance_by_family(evidence: Evidence) -> dict[str, float]:
     return total
 
 
-def write_report(folder: Path, name: str, forests: Forests) -> list[Path]:
-    """Write ``<name>.json``, ``<name>.md`` and ``<name>.png``; returns their paths."""
+def write_report(
+    folder: Path, name: str, forests: Forests, shipped: Mapping[str, Report] | None = None
+) -> dict[str, Report]:
+    """Write ``<name>.json``, ``<name>.md`` and ``<name>.png``.
+
+    Parameters
+    ----------
+    folder
+        Where to.
+    name
+        Of the training.
+    forests
+        With their evidence.
+    shipped
+        Scores of the shipped forests on the same edges, by kind.
+
+    Returns
+    -------
+    report
+        What the JSON file holds, by kind.
+    """
     report = forests_report(forests)
-    paths = [folder / f"{name}.{suffix}" for suffix in ("json", "md", "png")]
-    paths[0].write_text(json.dumps(report, indent=1) + "\n")
-    paths[1].write_text(page(name, report))
+    for kind, one in (shipped or {}).items():
+        report[kind]["shipped"] = one
+    (folder / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(page(name, report))
     panels = {kind: _panel(one) for kind, one in fitted_by_kind(forests).items()}
-    save_figure(paths[2], forest_figure(panels))
-    return paths
+    save_figure(folder / f"{name}.png", forest_figure(panels))
+    return report
 
 
 def _panel(fitted: Fitted) -> ForestPanel:
@@ -192,6 +212,8 @@ def _section(one: Report) -> list[str]:
         "within sections": one["within_sections"],
         "across sections": one["across_sections"],
     }
+    if "shipped" in one:
+        rows["shipped forest, same edges"] = one["shipped"]
     return [
         f"{one['learned_from']:,} of {one['clear']:,} clear edges of {one['rows']:,} taught "
         f"{one['trees']} trees ({one['nodes']:,} nodes) on {one['columns']} columns.",

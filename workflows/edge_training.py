@@ -83,6 +83,9 @@ class EdgeTraining(BaseModel):
         le=1,
         description="Share of labelled voxels that both superpixels of a pair need.",
     )
+    min_clear_edges: int = Field(
+        100, ge=1, description="Fewer clear edges than this are too few to fit a forest."
+    )
     min_cell_voxels: int = Field(
         50, ge=1, description="Smaller cells of a membrane mask count as unlabelled."
     )

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.boundaries.stage import REFLECTED_PIXELS
+from pipeline.boundaries.resampling import REFLECTED_PIXELS
 from pipeline.contract import BLOCKS, ArraySpec, Halo, Resources, Stage, TableSpec, Triple
 from pipeline.grid import grid_shape
 from pipeline.registry import STAGES
 from pipeline.store.layout import group_path, table_path
 from workflows.blocks import BlockMemory
+from workflows.input_level import pixel_steps
 from workflows.prepare import Run
 from workflows.provenance import Record
 
@@ -49,6 +50,9 @@ TYPICAL_DISK: Mapping[bool, Mapping[str, float]] = {
 }
 """Bytes on disk for a voxel, by whether superpixels are flat; those of smaller columns are
 added to the features'. Measured: ISBI 2012 (4 x 4 x 50 nm), and fly brain of 8 nm."""
+FINER_DISK = 0.7
+"""Labels on a grid of n times as many voxels need n to this power the bytes: measured 2.6 times
+of 4, 5.0 of 8, 6.1 of 16 times as many."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,14 @@ class Work:
         Write block, zyx.
     orientations
         In which every section is predicted.
+    input_voxels
+        Of the input's finest grid, where labels are written on it, too; else 0.
     """
 
     memory: BlockMemory
     block_shape: Triple
     orientations: int
+    input_voxels: int = 0
 
     @classmethod
     def of(cls, run: Run) -> Work:
@@ -78,8 +85,14 @@ class Work:
             models = stage.opens(section, run.device) if stage.opens and stage.compute else {}
             halos[stage.name] = stage.halo(section, Resources(info, models))
         boundaries: Any = run.config.section("boundaries")
-        memory = BlockMemory(info, boundaries.tile, halos, boundaries.batch)
-        return cls(memory, run.output.block_shape, _orientations(boundaries.augmentation))
+        steps = pixel_steps(run.config, info)
+        memory = BlockMemory(info, boundaries.tile, halos, boundaries.batch, steps)
+        return cls(
+            memory,
+            run.output.block_shape,
+            _orientations(boundaries.augmentation),
+            math.prod(run.input_grid.shape) if run.input_grid else 0,
+        )
 
     @property
     def voxels(self) -> int:
@@ -110,7 +123,10 @@ class Work:
         shape, tile = self.memory.volume.shape, self.memory.tile
         reach = self.memory.halos["boundaries"].above
         axes = (0, 1, 2) if reach[0] else (0,)
-        seen = [_seen(n, side, halo) for n, side, halo in zip(shape, tile, reach, strict=True)]
+        seen = [
+            _seen(n, side, halo, step)
+            for n, side, halo, step in zip(shape, tile, reach, self.memory.steps, strict=True)
+        ]
         return sum(
             shape[axis] * math.prod(n for k, n in enumerate(seen) if k != axis) for axis in axes
         )
@@ -122,14 +138,17 @@ def _spans(length: int, side: int, below: int, above: int) -> Iterable[tuple[int
         yield max(begin - below, 0), min(begin + side + above, length)
 
 
-def _seen(length: int, side: int, halo: int) -> int:
-    """Voxels along an axis that the network sees for all tiles, those reflected included."""
-    beyond = min(halo, REFLECTED_PIXELS)
+def _seen(length: int, side: int, halo: int, step: float) -> int:
+    """Pixels along an axis that the network sees for all tiles, those reflected included.
+
+    All others are voxels, of which a pixel covers ``step``.
+    """
+    beyond = min(halo, math.ceil(REFLECTED_PIXELS * step))
     around = sum(
         min(halo, low + beyond) + min(halo, max(length - low - side, 0) + beyond)
         for low in range(0, length, side)
     )
-    return length + around
+    return math.ceil((length + around) / step)
 
 
 @dataclass(frozen=True)
@@ -161,7 +180,14 @@ class Pace:
 
 def typical(work: Work) -> Pace:
     """What is known of no machine: disk by what other volumes needed."""
-    return Pace(disk=TYPICAL_DISK[work.memory.volume.flat_sections])
+    disk = TYPICAL_DISK[work.memory.volume.flat_sections]
+    copies = {
+        array.at_input: disk[array.name] * (work.input_voxels / work.voxels) ** FINER_DISK
+        for stage in STAGES
+        for array in stage.arrays
+        if array.at_input and work.input_voxels
+    }
+    return Pace(disk={**disk, **copies})
 
 
 def measured(run: Run, work: Work, source: str) -> Pace:
@@ -208,6 +234,8 @@ def places(run: Run, stage: Stage) -> Iterable[tuple[str, Path]]:
         match spec:
             case ArraySpec():
                 yield spec.name, output / group_path(spec.name)
+                if spec.at_input and run.input_grid:
+                    yield spec.at_input, output / group_path(spec.at_input)
             case TableSpec():
                 for column in spec.columns:
                     yield f"{spec.name}/{column}", output / table_path(spec.name) / column

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.config import PipelineSections
 from pipeline.contract import BLOCKS, Outputs, Resources, Stage, Step, Table, VolumeInfo
+from pipeline.corrections import SECTIONS, Corrections
 from pipeline.grid import whole
 from pipeline.held import HeldInputs
 from pipeline.registry import STAGES
@@ -41,8 +42,9 @@ def reconstruct_array(
     until
         Last stage to run; all by default.
     given
-        Arrays or tables that are known already; a stage whose whole output is given is
-        not run. ``mask``: (Z, Y, X) bool or integers, 0 = background.
+        Arrays or tables that are known already; a stage is not run if all its arrays are given,
+        or all its tables if it has no arrays. ``mask``: (Z, Y, X) bool or integers, 0 =
+        background.
     threads
         Threads of the stages that use several; the network takes torch's number.
 
@@ -58,11 +60,12 @@ def reconstruct_array(
     resolved = config.resolved(volume)
     known: dict[str, Any] = {"raw": raw, "attributes": {}, **(given or {})}
     for stage in STAGES:
-        if stage.arrays and all(a.name in known for a in stage.arrays):
+        left = stage.arrays or stage.tables
+        if given and all(spec.name in given for spec in left):
             continue
         section = resolved.section(stage.name)
         models = stage.opens(section, device) if stage.opens else {}
-        resources = Resources(volume, models, threads)
+        resources = Resources(volume, models, threads, _corrections(stage, known))
         outputs = run_stage(stage, known, section, resources)
         known.update({name: {**known.get(name, {}), **t} for name, t in tables_of(outputs).items()})
         known.update({name: a for name, a in outputs.items() if isinstance(a, np.ndarray)})
@@ -110,6 +113,10 @@ def run_stage(
     for step in stage.after:
         _run_step(step, held, kept, outputs, config, resources)
     return outputs
+
+
+def _corrections(stage: Stage, known: Mapping[str, Any]) -> Corrections | None:
+    return Corrections.of(known[SECTIONS]) if SECTIONS in stage.reads else None
 
 
 def _run_step(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,11 +13,11 @@ from workflows.blocks import BASE_BYTES
 from workflows.checks import Finding, check_cores, check_disk, check_memory, check_permission
 from workflows.cluster import Workplace
 from workflows.estimates import Pace, Work, folder_bytes, places, plain_bytes, typical
-from workflows.passes import passes
 from workflows.prepare import Run
 from workflows.provenance import Record, State
 from workflows.stage_run import BACKGROUND, FINISHED
 from workflows.status import state_of, why_stale
+from workflows.voxel_size_checks import check_voxel_size
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,11 @@ def make_plan(
         check_disk(run.output.path, disk),
         *check_memory(workplace, memory),
         check_cores(workplace),
+        *check_voxel_size(run),
     ]
-    arrays = tuple(_planned_array(spec, work, pace) for s in STAGES for spec in s.arrays)
+    arrays = tuple(
+        one for s in STAGES for spec in s.arrays for one in _planned_arrays(spec, work, pace)
+    )
     return Plan(tuple(stages), arrays, tuple(findings), workers, memory, disk)
 
 
@@ -237,7 +240,7 @@ def _seconds(
         return None
     finished = run.ledger.done(stage.name, FINISHED) if record else {}
     seconds = 0.0
-    known = {one.name for one in passes(stage, run.output.pyramid_levels)}
+    known = {one.name for one in run.passes(stage)}
     for name, each in pace.seconds[stage.name].items():
         if name not in known or name in finished:
             continue
@@ -260,10 +263,9 @@ def _still_to_write(run: Run, stages: list[PlannedStage], fresh: bool) -> int:
     return needed
 
 
-def _planned_array(spec: ArraySpec, work: Work, pace: Pace) -> PlannedArray:
-    return PlannedArray(
-        spec.name,
-        spec.dtype,
-        plain_bytes(spec) * work.voxels,
-        round(pace.disk.get(spec.name, 0.0) * work.voxels),
-    )
+def _planned_arrays(spec: ArraySpec, work: Work, pace: Pace) -> Iterator[PlannedArray]:
+    """An array, and its copy on the input's finest grid."""
+    copy = [(spec.at_input, work.input_voxels)] if spec.at_input and work.input_voxels else []
+    for name, voxels in [(spec.name, work.voxels), *copy]:
+        disk = round(pace.disk.get(name, 0.0) * work.voxels)
+        yield PlannedArray(name, spec.dtype, plain_bytes(spec) * voxels, disk)

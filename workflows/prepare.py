@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from pipeline.config import PipelineSections, parse_config
-from pipeline.contract import Box, Halo, Resources, Stage, StageConfig, Triple
+from pipeline.contract import Halo, Resources, Stage, StageConfig, Triple
 from pipeline.errors import ModelError, OutputError
 from pipeline.forests import Forest
 from pipeline.registry import GIVEN_VOLUMES, STAGES, inputs_of
-from pipeline.store import MaskVolume, Output, Volume, check_apart, is_output, make_room
+from pipeline.store import InputGrid, MaskVolume, Output, Volume
 from workflows.blocks import check_tile, choose_block_shape
 from workflows.cluster import Workplace
 from workflows.devices import worker_device
+from workflows.input_level import pixel_steps, with_level
+from workflows.output_input import input_identity, open_output, source_of
+from workflows.passes import Pass, passes
 from workflows.provenance import Ledger, fingerprint_content, fingerprint_of
 from workflows.source import Source
 from workflows.tasks import Job
@@ -58,6 +62,16 @@ class Run:
         """Records of the output."""
         return Ledger(self.output.path)
 
+    @property
+    def input_grid(self) -> InputGrid | None:
+        """The input's finest grid, where labels are written on it, too."""
+        labels: Any = self.config.section("labels")
+        return self.source.finest if labels.input_geometry else None
+
+    def passes(self, stage: Stage) -> list[Pass]:
+        """Those of a stage, in order."""
+        return passes(stage, self.output.pyramid_levels, at_input=self.input_grid is not None)
+
     def job(self, stage: Stage, run: str) -> Job:
         """What workers need for one stage; ``run`` differs from run to run."""
         return Job(
@@ -86,6 +100,8 @@ class Run:
             names = [s.name for s in inputs_of(stage)]
             names += [n for n in GIVEN_VOLUMES if n in stage.reads and n in known]
             inputs = {name: known[name] for name in names}
+            if self.input_grid and any(array.at_input for array in stage.arrays):
+                inputs["finest grid of the input"] = fingerprint_of(self.input_grid.as_json())
             files = stage.files(section) if stage.files else []
             content = fingerprint_content(stage, section, files, inputs, geometry)
             contents[stage.name] = content
@@ -116,6 +132,7 @@ def prepare(
     PipelineError
         If the volume, the mask, a model, the machine or the output cannot be used.
     """
+    source = with_level(source, config)
     volume = source.open()
     mask = source.open_mask(volume)
     if mask is not None:
@@ -126,10 +143,15 @@ def prepare(
     boundaries: Any = resolved.section("boundaries")
     tile: Triple = boundaries.tile
     shape = block_shape or choose_block_shape(
-        volume.info, tile, halos, memory_bytes, batch=boundaries.batch
+        volume.info,
+        tile,
+        halos,
+        memory_bytes,
+        batch=boundaries.batch,
+        steps=pixel_steps(resolved, volume.info),
     )
     check_tile(tile, shape, volume.shape)
-    store = _open_output(output, volume, source, shape, overwrite, write)
+    store = open_output(output, volume, source, shape, overwrite, write)
     check_tile(tile, store.block_shape, volume.shape)
     run = Run(volume, mask, source, resolved, store, chosen.name)
     if not write:
@@ -138,7 +160,7 @@ def prepare(
         store.set_attributes(
             {
                 "config": json.loads(resolved.model_dump_json()),
-                "input": _identity(volume, source),
+                "input": input_identity(volume, source),
                 "provenance": {"command": command, "device": chosen.name, "versions": _versions()},
             }
         )
@@ -156,22 +178,17 @@ def reopen(output: Path) -> Run:
     store = Output.open(output)
     attributes = store.attributes
     try:
-        identity = attributes["input"]
-        roi = Box(*(tuple(c) for c in identity["roi"])) if identity["roi"] else None
-        size = identity["voxel_size_argument"]
-        mask = identity.get("mask")
-        source = Source(
-            Path(identity["path"]),
-            identity["level"],
-            tuple(size) if size else None,
-            roi,
-            Path(mask) if mask else None,
-        )
+        source = source_of(attributes["input"])
         config = parse_config(attributes["config"], f"{output}: stored configuration")
         device = attributes["provenance"]["device"]
     except (KeyError, TypeError) as error:
         raise OutputError(
             f"{output}: its run was never prepared ({error}); run it again"
+        ) from error
+    except ValidationError as error:
+        raise OutputError(
+            f"{output}: how its input is reached was written by another version of this program; "
+            "run it again"
         ) from error
     volume = source.open()
     return Run(volume, source.open_mask(volume), source, config, store, device)
@@ -234,58 +251,6 @@ def _check_features(forest: Forest, names: Sequence[str]) -> None:
         f"configuration: {', '.join(missing[:NAMES_SHOWN])}{more}; give the features section "
         "that it was fitted with, or another forest"
     )
-
-
-def _open_output(
-    path: Path, volume: Volume, source: Source, block_shape: Triple, overwrite: bool, write: bool
-) -> Output:
-    if source.mask is not None:
-        check_apart(source.mask, path)
-    if not write and (overwrite or not is_output(path)):
-        return _foreseen_output(path, volume, source, block_shape)
-    if is_output(path):
-        with Ledger(path).lock() if overwrite else nullcontext():
-            pass
-    if overwrite or not is_output(path):
-        return Output.create(
-            path, volume=volume, block_shape=block_shape, source=source.path, overwrite=overwrite
-        )
-    store = Output.open(path)
-    old, new = store.attributes.get("input"), _identity(volume, source)
-    if old is not None:
-        same_place = all(old.get(k) == new[k] for k in ("path", "level", "roi"))
-        same_shape = store.shape == volume.shape and store.voxel_size_nm == volume.voxel_size_nm
-        if not (same_shape and (same_place or old.get("fingerprint") == new["fingerprint"])):
-            raise OutputError(
-                f"{path} belongs to another input: {old.get('path')} (level {old.get('level')}, "
-                f"shape {list(store.shape)}), not {new['path']} (level {new['level']}, shape "
-                f"{list(volume.shape)}); give another --output, or --overwrite"
-            )
-    return store
-
-
-def _foreseen_output(path: Path, volume: Volume, source: Source, block_shape: Triple) -> Output:
-    """The store that a run would make, with the same errors, but not made."""
-    for one in (source.path, volume.source.node.path):
-        check_apart(one, path)
-    if not is_output(path):
-        make_room(path, overwrite=False)
-    return Output(path, volume.shape, volume.voxel_size_nm, volume.translation_nm, block_shape)
-
-
-def _identity(volume: Volume, source: Source) -> dict[str, Any]:
-    size = source.voxel_size_nm
-    return {
-        "path": str(source.path.resolve()),
-        "level": volume.level,
-        "roi": [list(source.roi.begin), list(source.roi.end)] if source.roi else None,
-        "mask": str(source.mask.resolve()) if source.mask else None,
-        "voxel_size_argument": list(size) if size else None,
-        "shape": list(volume.shape),
-        "voxel_size_nm": list(volume.voxel_size_nm),
-        "dtype": volume.dtype,
-        "fingerprint": volume.fingerprint(),
-    }
 
 
 def _versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from rich.console import Console
@@ -78,8 +78,14 @@ def stage_ended(stage: str, blocks: int, seconds: float, voxels: int) -> None:
     print(f"{titled(stage)}: {amount} in {duration(seconds)}{speed}", file=sys.stderr, flush=True)
 
 
+def stage_warned(stage: str, warnings: Sequence[str]) -> None:
+    """What people should know after a stage, in one line; none if there is nothing."""
+    if warnings:
+        print(f"{titled(stage)}: {'; '.join(warnings)}", file=sys.stderr, flush=True)
+
+
 def titled(name: str) -> str:
-    """The title with its stage's place, ``[4/10] superpixels``; other titles as they are."""
+    """The title with its stage's place, ``[5/11] superpixels``; other titles as they are."""
     place = _place(name)
     return f"[{place}/{len(STAGES)}] {name}" if place else name
 

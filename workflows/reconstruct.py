@@ -20,7 +20,7 @@ from workflows.cluster import Workplace
 from workflows.deaths import Deaths
 from workflows.executor import Executor
 from workflows.prepare import Run
-from workflows.progress import stage_ended
+from workflows.progress import stage_ended, stage_warned
 from workflows.provenance import Record, fingerprint_of
 from workflows.stage_run import Order, StageRun
 from workflows.status import status
@@ -95,9 +95,9 @@ def _start(run: Run, stage: Stage, content: Mapping[str, Any]) -> Record:
         return old
     for later in reversed(dependents(stage)):
         run.ledger.forget(later.name)
-        for array in later.arrays:
-            if run.output.has_array(array.name):
-                run.output.remove(array.name)
+        for name in (n for array in later.arrays for n in (array.name, array.at_input) if n):
+            if run.output.has_array(name):
+                run.output.remove(name)
         for table in later.tables:
             run.output.remove_table(table.name, list(table.columns))
     run.output.set_attributes({"stages": _records(run)})
@@ -120,6 +120,8 @@ def _verify_finished(run: Run, stage: Stage) -> None:
     with _remedy(run, stage):
         for spec in stage.arrays:
             run.output.verify(spec.name, whole(run.volume.shape).write)
+            if spec.at_input and run.input_grid:
+                run.output.input_labels(spec.at_input, spec.name, run.input_grid).check()
         for table in stage.tables:
             run.output.verify_table(table.name, list(table.columns))
 
@@ -137,10 +139,11 @@ def _remedy(run: Run, stage: Stage) -> Iterator[None]:
 
 
 def _say(run: Run, stage: Stage) -> None:
-    """One line for a stage that was brought up to date."""
+    """One line for a stage that was brought up to date, and what people should know after it."""
     record = run.ledger.record(stage.name)
     if record:
         stage_ended(stage.name, record.blocks, record.seconds, record.voxels)
+        stage_warned(stage.name, record.warnings)
 
 
 def _records(run: Run) -> dict[str, Any]:

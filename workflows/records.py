@@ -64,6 +64,8 @@ class Record:
     solution
         Of the multicut: a row for every level of the solver and for what was solved at last,
         with sizes, energy and seconds; see ``pipeline.multicut.rest``.
+    warnings
+        What people should know of the data; see ``pipeline.sections.report``.
     started, ended
         Times with their zone.
     unreadable
@@ -80,6 +82,7 @@ class Record:
     steps: tuple[StepRecord, ...] = ()
     workers: int = 1
     solution: tuple[Mapping[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
     started: str = ""
     ended: str = ""
     unreadable: str = ""

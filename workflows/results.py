@@ -17,8 +17,8 @@ from pipeline.evaluation.isbi import TruthKind
 from pipeline.evaluation.markdown import as_markdown, families_as_markdown
 from pipeline.evaluation.regions import scored_voxels
 from pipeline.evaluation.scores import as_json, evaluate_labels, evaluate_map
-from pipeline.store import open_labels, read_labels, read_map
-from pipeline.store.importers import IMPORTERS
+from pipeline.store import InputGrid, LabelVolume, Output, open_labels, read_map
+from pipeline.store.importers import import_volume
 from pipeline.views.pictures import save_pictures
 from workflows.prepare import Run
 from workflows.score_options import (
@@ -28,6 +28,7 @@ from workflows.score_options import (
     score_skeletons,
     with_families,
 )
+from workflows.truth import input_grid_of, labels_to_score, read_truth, truth_on_volume
 
 LARGEST_3D = 1 << 27
 """Voxels of the pyramid level that the 3D picture is made of, at most."""
@@ -41,14 +42,17 @@ def draw_pictures(run: Run, truth: Path | None = None) -> Path:
     run
         A finished reconstruction.
     truth
-        Labels to show beside, of the same shape as the volume or of the uncut one.
+        Labels to show beside, of the same shape as the volume, of the uncut one, or of the
+        input's finest grid.
 
     Returns
     -------
     folder
         ``<output without .zarr>.pictures``.
     """
-    true = None if truth is None else read_truth(truth, run.volume.shape, run.source.roi)
+    true = None
+    if truth is not None:
+        true = truth_on_volume(truth, run.volume.shape, run.source.roi, run.source.finest)
     depth, height, width = run.volume.shape
     z, y = depth // 2, height // 2
     section = Box((z, 0, 0), (z + 1, height, width))
@@ -78,37 +82,6 @@ def draw_pictures(run: Run, truth: Path | None = None) -> Path:
 def _plane(shape: Triple) -> tuple[int, int]:
     z, y, x = shape
     return (y, x) if z == 1 else (z, x)
-
-
-def read_truth(truth: Path, shape: tuple[int, ...], region: Box | None) -> NDArray[Any]:
-    """Labels of a volume, or of the uncut volume that it is a region of.
-
-    Parameters
-    ----------
-    truth
-        Output store, array inside a store, or TIFF.
-    shape
-        Of the volume, zyx.
-    region
-        Of the uncut volume.
-
-    Raises
-    ------
-    InputError
-        If the labels fit neither.
-    """
-    labels = read_labels(truth)
-    if labels.shape == shape:
-        return labels
-    if region is None:
-        raise InputError(f"{truth}: shape {labels.shape} is not the volume's {shape}")
-    cut = labels[region.slices]
-    if cut.shape != shape:
-        raise InputError(
-            f"{truth}: shape {labels.shape} is neither that of the region, {shape}, nor that of "
-            "a volume that holds it"
-        )
-    return cut
 
 
 def print_scores(
@@ -152,13 +125,13 @@ def print_scores(
     options = options or ScoreOptions()
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise ConfigError(f"--json {json_file}: there is no folder {json_file.parent}")
-    labels = None if score_map else open_labels(prediction)
-    predicted = read_map(prediction) if labels is None else labels.labels
-    true = read_truth(truth, predicted.shape, region)
+    grid = input_grid_of(prediction)
+    labels, predicted, true = _pair(prediction, truth, region, grid, score_map=score_map)
     kind: TruthKind = _kind(true) if truth_kind == "auto" else truth_kind
     shape = predicted.shape
     predicted, true = _cut(predicted, sections), _cut(true, sections)
-    mask = None if options.mask is None else read_truth(options.mask, shape, region)
+    within = grid.region if grid and shape == grid.shape else region
+    mask = None if options.mask is None else read_truth(options.mask, shape, within)
     scored = scored_voxels(
         true,
         ignore_ids=id_numbers(options.ignore_ids),
@@ -193,6 +166,26 @@ def print_scores(
         json_file.write_text(with_families(as_json(scores), more) + "\n")
 
 
+def _pair(
+    prediction: Path,
+    truth: Path,
+    region: Box | None,
+    grid: InputGrid | None,
+    *,
+    score_map: bool,
+) -> tuple[LabelVolume | None, NDArray[Any], NDArray[Any]]:
+    """Labels (``None``: a map is scored), what is scored, and truth of the same shape."""
+    if score_map:
+        predicted = read_map(prediction)
+        return None, predicted, truth_on_volume(truth, predicted.shape, region, grid)
+    if grid is None:
+        labels = open_labels(prediction)
+        return labels, labels.labels, read_truth(truth, labels.labels.shape, region)
+    true = read_truth(truth, Output.open(prediction).shape, region, grid)
+    labels = labels_to_score(prediction, grid, true.shape)
+    return labels, labels.labels, true
+
+
 def _kind(truth: NDArray[Any]) -> TruthKind:
     values = np.unique(truth)
     return "mask" if np.count_nonzero(values) <= 1 else "labels"
@@ -224,5 +217,5 @@ def write_synthetic(
     options: dict[str, Any] = {"photometric": "minisblack", "compression": "zlib"}
     tifffile.imwrite(stack, raw, **options)
     tifffile.imwrite(truth, neurons.astype(np.uint16), **options)
-    IMPORTERS[".tif"](stack, volume, voxel_size_nm=voxel_size_nm)
+    import_volume(stack, volume, voxel_size_nm=voxel_size_nm)
     return volume, truth

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from pipeline.store import MaskVolume, Volume, open_mask, open_volume
+from pipeline.store import InputGrid, MaskVolume, Place, RemotePlace, Volume, open_mask, open_volume
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Source:
     Parameters
     ----------
     path
-        Of the raw volume.
+        Of the raw volume: a folder, or an address.
     level
         Of its pyramid; ``None``: the finest.
     voxel_size_nm
@@ -24,14 +23,21 @@ class Source:
     roi
         ``Box`` or ``None``.
     mask
-        Path of the mask volume.
+        Path or address of the mask volume.
+    channel, time
+        Place on these axes of the raw volume, from 0; ``None`` where there is but one.
+    finest
+        Grid of the finest level, where a coarser one was chosen for the user.
     """
 
-    path: Path
+    path: Place
     level: int | None
     voxel_size_nm: tuple[float, float, float] | None
     roi: Any
-    mask: Path | None = None
+    mask: Place | None = None
+    channel: int | None = None
+    time: int | None = None
+    finest: InputGrid | None = None
 
     def absolute(self) -> Source:
         """The same for processes that work in other folders."""
@@ -41,9 +47,21 @@ class Source:
     def open(self) -> Volume:
         """The volume, in the calling process."""
         return open_volume(
-            self.path, level=self.level, voxel_size_nm=self.voxel_size_nm, roi=self.roi
+            self.path,
+            level=self.level,
+            voxel_size_nm=self.voxel_size_nm,
+            roi=self.roi,
+            channel=self.channel,
+            time=self.time,
         )
 
     def open_mask(self, volume: Volume) -> MaskVolume | None:
         """The mask of the opened volume, if one is given."""
-        return None if self.mask is None else open_mask(self.mask, volume)
+        return None if self.mask is None else open_mask(self.mask, volume, self.finest)
+
+    def storage(self) -> dict[str, str | bool | int | float]:
+        """How remote places are reached, without any secret; empty: as by default."""
+        for place in (self.path, self.mask):
+            if isinstance(place, RemotePlace):
+                return place.options.given()
+        return {}

@@ -1,7 +1,8 @@
 """One stage of a run: its steps, its pass over blocks and its pyramids, task by task.
 
-The order is: steps before the blocks, the blocks, the pyramids of what they wrote, steps after
-the blocks. Every pass goes on from its done marks, and is whole before the next one begins.
+The order is: steps before the blocks, the blocks, the pyramids of what they wrote (and labels
+on the input's finest grid), steps after the blocks. Every pass goes on from its done marks, and
+is whole before the next one begins.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from functools import partial
 from typing import Any
 
 from pipeline.contract import BLOCKS, Halo, Resources, Stage, Step, Triple
+from pipeline.corrections import SECTIONS
 from pipeline.errors import OutputError, ResourceError
 from pipeline.grid import block_at
 from pipeline.registry import STAGES
+from pipeline.sections.report import describe
+from pipeline.store.input_labels import InputLabels
+from pipeline.store.remote_trouble import without_secrets
 from pipeline.tables import row_range, row_tasks
 from workflows.blocks import BASE_BYTES
 from workflows.deaths import Deaths
@@ -24,12 +29,13 @@ from workflows.executor import Executor, Failures
 from workflows.failed_tasks import described, error_of
 from workflows.memory import PeakMemory
 from workflows.parts import Kept, is_whole, part_path
-from workflows.passes import Pass, passes
+from workflows.passes import Pass
 from workflows.prepare import Run
 from workflows.progress import progress_bar
 from workflows.provenance import Record
 from workflows.tasks import (
     BlockTask,
+    InputTask,
     Job,
     LevelTask,
     StepTask,
@@ -89,10 +95,10 @@ class StageRun:
             If tasks failed; the others are done, and a later run tries only these.
         """
         finished = self.run.ledger.done(self.stage.name, FINISHED)
-        for one in passes(self.stage, self.run.output.pyramid_levels):
+        for one in self.run.passes(self.stage):
             if one.name not in finished or not self._is_whole(one):
                 record = self._run(one, record)
-        self.run.ledger.finish(record)
+        self.run.ledger.finish(self._with_warnings(record))
 
     def tasks(self, one: Pass) -> list[Task]:
         """All tasks of a pass; background blocks have none."""
@@ -101,6 +107,9 @@ class StageRun:
         if one.name == BLOCKS:
             background = self._background()
             return [BlockTask(index) for index in self.job.blocks() if index not in background]
+        if one.at_input:
+            found = self._input_labels(one).blocks()
+            return [InputTask(one.array, one.at_input, index) for index in found]
         if one.level == 0:
             return []
         kind = next(spec.kind for spec in self.stage.arrays if spec.name == one.array)
@@ -153,6 +162,12 @@ class StageRun:
         record = replace(record, solution=tuple(rows))
         self.run.ledger.save(record)
         return record
+
+    def _with_warnings(self, record: Record) -> Record:
+        """Defects of the sections are kept in the record."""
+        if SECTIONS not in {spec.name for spec in self.stage.tables}:
+            return record
+        return replace(record, warnings=tuple(describe(self.run.output.read_table(SECTIONS))))
 
     def _run_tasks(
         self, one: Pass, total: int, missing: Sequence[Task], ended: list[Task]
@@ -251,6 +266,10 @@ class StageRun:
             ledger.unmark(self.stage.name, one.name)  # marks never outlive what they speak of
             output.create_level(one.array, one.level)
             return set()
+        if one.at_input and not (marked and self._input_labels(one).exists()):
+            ledger.unmark(self.stage.name, one.name)
+            output.create_input_labels(self._input_labels(one))
+            return set()
         lost = self._lost(one)
         if lost:
             LOG.info("%s: %d tasks lost what they wrote and run again", self._where(one), len(lost))
@@ -295,7 +314,14 @@ class StageRun:
             indices = map(_index_of, kept)
             missing = self.run.output.missing_blocks(array, one.level, indices)
             lost |= {BlockTask(index).name for index in missing}
+        if one.at_input:
+            missing = self._input_labels(one).missing(map(_index_of, kept))
+            lost |= {BlockTask(index).name for index in missing}
         return lost
+
+    def _input_labels(self, one: Pass) -> InputLabels:
+        assert self.run.source.finest is not None
+        return self.run.output.input_labels(one.at_input, one.array, self.run.source.finest)
 
     def _where(self, one: Pass) -> str:
         return f"stage {self.stage.name}, {one.name}"
@@ -303,6 +329,8 @@ class StageRun:
     def _finish(self, one: Pass) -> None:
         if one.step is not None:
             self._finish_tables(one.step)
+        elif one.at_input:
+            self.run.output.finish_input_labels(self._input_labels(one))
         elif one.array and one.level == 0:
             kind = next(spec.kind for spec in self.stage.arrays if spec.name == one.array)
             self.run.output.finish_pyramid(one.array, kind)
@@ -318,7 +346,7 @@ class StageRun:
     def _raise(self, one: Pass, failures: Failures) -> None:
         """Record every failure; the first ones are in the message."""
         for failure in failures:
-            text = failure.traceback or failure.message
+            text = without_secrets(failure.traceback or failure.message)
             self.run.ledger.note_failure(self.stage.name, one.name, failure.name, text)
         if not failures:
             return

@@ -12,7 +12,6 @@ from typing import Any, Literal
 from pipeline.contract import BLOCKS, Stage
 from pipeline.grid import grid_shape
 from pipeline.registry import STAGES, inputs_of
-from workflows.passes import passes
 from workflows.prepare import Run
 from workflows.provenance import Ledger, Record, State, StepRecord, differences, fingerprint_of
 from workflows.stage_run import FINISHED
@@ -123,7 +122,7 @@ def _stage_status(run: Run, stage: Stage, content: Mapping[str, Any]) -> StageSt
     why = why_stale(stage, record, content) if record and state == "stale" else ()
     steps = tuple(
         _step_status(run.ledger, stage, one.name, record)
-        for one in passes(stage, run.output.pyramid_levels)
+        for one in run.passes(stage)
         if not one.name.endswith("-pyramid")
     )
     blocks = next((step for step in steps if step.name == BLOCKS), None)
@@ -179,6 +178,7 @@ def _stage_json(one: StageStatus) -> dict[str, Any]:
         "voxels": record.voxels,
         "peak_bytes": record.peak_bytes,
         "solution": list(record.solution),
+        "warnings": list(record.warnings),
         "workers": record.workers,
         "fingerprint": record.fingerprint,
         "started": record.started,

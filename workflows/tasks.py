@@ -1,6 +1,7 @@
 """One task of a stage, as a worker runs it: read, compute, write.
 
-Tasks are write blocks, steps over tables, and blocks of pyramid levels. What a worker opens
+Tasks are write blocks, steps over tables, blocks of pyramid levels, and files on the input's
+finest grid. What a worker opens
 (stores, models) it keeps until the job changes.
 """
 
@@ -31,6 +32,7 @@ from pipeline.contract import (
     Triple,
     VolumeInfo,
 )
+from pipeline.corrections import SECTIONS, Corrections
 from pipeline.errors import PipelineError, ResourceError
 from pipeline.grid import block_at, grid_shape
 from pipeline.registry import GIVEN_VOLUMES, STAGES, columns_before, stage
@@ -121,7 +123,21 @@ class LevelTask:
         return ".".join(map(str, self.index))
 
 
-Task = BlockTask | StepTask | LevelTask
+@dataclass(frozen=True, slots=True)
+class InputTask:
+    """One file of the copy of a label array on the input's finest grid."""
+
+    array: str
+    at_input: str
+    index: Triple
+
+    @property
+    def name(self) -> str:
+        """``z.y.x`` in the grid of the copy."""
+        return ".".join(map(str, self.index))
+
+
+Task = BlockTask | StepTask | LevelTask | InputTask
 
 
 @dataclass(frozen=True)
@@ -142,7 +158,14 @@ class Opened:
 
     def resources(self, threads: int) -> Resources:
         """What a task is given."""
-        return Resources(self.job.volume, self.models, threads)
+        return Resources(self.job.volume, self.models, threads, self.corrections)
+
+    @cached_property
+    def corrections(self) -> Corrections | None:
+        """Of sections with defects, if the stage reads them."""
+        if SECTIONS not in self.stage.reads:
+            return None
+        return Corrections.of(StoredInputs(self.job, None, BLOCKS)[SECTIONS])
 
     @property
     def ledger(self) -> Ledger:
@@ -279,7 +302,7 @@ def run_task(job: Job, threads: int, task: Task) -> Kept:
     threads
         It may use.
     task
-        Block, step or block of a pyramid level.
+        Block, step, block of a pyramid level or file on the input's grid.
 
     Returns
     -------
@@ -308,6 +331,8 @@ def step_of(task: Task) -> str:
             return task.step
         case LevelTask():
             return f"{task.array}-{task.level}"
+        case InputTask():
+            return task.at_input
 
 
 def _run(job: Job, threads: int, task: Task) -> Kept:
@@ -315,6 +340,11 @@ def _run(job: Job, threads: int, task: Task) -> Kept:
     if isinstance(task, LevelTask):
         work.ledger.check_claim(job.run)
         work.output.write_level_block(task.array, task.kind, task.level, task.index)
+        return {}
+    if isinstance(task, InputTask):
+        assert job.source.finest is not None
+        work.ledger.check_claim(job.run)
+        work.output.input_labels(task.at_input, task.array, job.source.finest).write(task.index)
         return {}
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)

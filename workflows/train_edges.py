@@ -6,10 +6,13 @@
    of their own). Its calibrated out-of-bag probabilities (for edges that it did not learn from,
    its predictions) stand for P(cut).
 3. Lifted edges and their features are made from those, and the second forest is fitted.
+4. The shipped forests are scored on the same edges: with few annotated sections they may be
+   better.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +23,10 @@ from workflows.edge_forests import Forests, fit_forests
 from workflows.edge_parts import Part, out_of_fold_parts, targets_of
 from workflows.edge_report import write_report
 from workflows.edge_training import EdgeTraining, ForestConfig, read_edge_training
+from workflows.shipped_forests import shipped_scores, verdict
+from workflows.training_data import described
+
+LOG = logging.getLogger(__name__)
 
 __all__ = [
     "EdgeTraining",
@@ -68,6 +75,9 @@ def train_edges(
     """
     if len(networks) != 2:
         raise ConfigError(f"give --network twice (fold 0, fold 1), not {len(networks)} times")
+    config = config.model_copy(
+        update={"volumes": tuple(described(v, data) for v in config.volumes)}
+    )
     parts = out_of_fold_parts(config, data, networks, choose_device(device), kept)
     metadata = {
         "licence": config.licence,
@@ -85,5 +95,8 @@ def train_edges(
         if fitted is not None:
             paths.append(output / f"{name}.safetensors")
             save_forest(paths[-1], fitted.forest)
-    write_report(output, config.name, forests)
+    shipped = shipped_scores(parts, config)
+    report = write_report(output, config.name, forests, shipped)
+    for kind, one in shipped.items():
+        LOG.info("%s: %s", kind, verdict(report[kind], one))
     return paths

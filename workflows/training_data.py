@@ -1,128 +1,292 @@
-"""Annotated volumes of a training, described in YAML, as arrays."""
+"""Annotated volumes of a training as arrays.
+
+1. ``described``: voxel size, sections, and which of them are annotated, found out on disk.
+2. ``load``: grey values and targets of what is annotated; what is held back is left out. Or
+   ``read_pair``: the same for the forests, as grey values and truth.
+"""
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
 
+from pipeline.config import parse_config
+from pipeline.contract import Box
+from pipeline.corrections import SECTIONS, Corrections
 from pipeline.errors import InputError
-from pipeline.normalisation import IntensityConfig, normalise, percentiles
-from pipeline.training.loop import TrainingVolume
-from pipeline.training.targets import from_labels, from_mask
+from pipeline.training.crops import TrainingVolume, longest_run
+from pipeline.training.targets import IGNORE, from_labels, from_mask
+from workflows.annotated_volume import AnnotatedVolume
+from workflows.in_memory import reconstruct_array
+from workflows.machine import available_cores
+from workflows.opened_volume import OpenedVolume, open_annotated
+from workflows.voxel_files import open_annotation, read_tiff
 
-GREY_DTYPES = ("uint8", "uint16", "float32")
+__all__ = [
+    "AnnotatedVolume",
+    "HeldBack",
+    "Pair",
+    "described",
+    "load",
+    "plane_of",
+    "read_pair",
+    "read_tiff",
+]
 
-
-class AnnotatedVolume(BaseModel):
-    """One volume with ground truth; paths are relative to the ``--data`` folder."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: str = Field(description="Name for messages and the model card.")
-    raw: str = Field(description="TIFF of grey values, zyx.")
-    truth: str = Field(description="TIFF of ground truth, zyx.")
-    truth_kind: Literal["labels", "membranes", "cells"] = Field(
-        description="Labels of neurites, a mask of membranes, or a mask whose 0 is membrane."
-    )
-    sections: tuple[int, int] | None = Field(
-        None, description="First and one past the last z that may be learned from."
-    )
-    region: tuple[int, int, int, int] | None = Field(
-        None, description="Only these pixels: y begin, y end, x begin, x end."
-    )
-    voxel_size_nm: tuple[float, float, float] = Field(description="z, y, x in nanometres.")
-    separate_sections: bool = Field(
-        False, description="The sections are not neighbours in z (no 3D context)."
-    )
-    zero_is_boundary: bool = Field(True, description="Label 0 is membrane, not unknown.")
-    weight: float = Field(1.0, gt=0, description="Relative number of crops; weight of each edge.")
-    licence: str = Field("", description="Terms of the data, for the model card.")
-
-    @property
-    def isotropic(self) -> bool:
-        """Whether crops may be taken from all three planes."""
-        return self.voxel_size_nm[0] < 2 * self.voxel_size_nm[2] and not self.separate_sections
-
-    def bounds(self, length: int) -> tuple[int, int]:
-        """First and one past the last z, inside a stack of ``length`` sections."""
-        begin, end = self.sections or (0, length)
-        if not 0 <= begin < end <= length:
-            raise InputError(f"{self.name}: sections {begin}..{end} do not lie inside 0..{length}")
-        return begin, end
-
-    def cut(self, stack: NDArray[Any]) -> NDArray[Any]:
-        """The chosen sections and region of a whole stack."""
-        begin, end = self.bounds(len(stack))
-        if self.region is None:
-            return stack[begin:end]
-        top, bottom, left, right = self.region
-        _, height, width = stack.shape
-        if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-            raise InputError(
-                f"{self.name}: region {list(self.region)} does not lie inside {height} x {width} "
-                "pixels"
-            )
-        return stack[begin:end, top:bottom, left:right]
-
-    def half(self, fold: int) -> AnnotatedVolume:
-        """The first (0) or second (1) half of the sections."""
-        if self.sections is None:
-            raise InputError(f"{self.name}: folds need 'sections: [first, end]' in the config")
-        begin, end = self.sections
-        middle = (begin + end) // 2
-        return self.model_copy(update={"sections": (begin, middle) if fold == 0 else (middle, end)})
+LOG = logging.getLogger(__name__)
+SEPARATE: dict[str, Any] = {"sections": {"bridge": False, "slips": "ignore"}}
+"""Annotated sections need not be neighbours, so none may stand in for another."""
+FEW_SECTIONS = 8
+"""With fewer annotated neighbours an isotropic volume teaches in its xy sections alone."""
+FEW_PIXELS = 256 * 256
+"""Annotated voxels below which a training is warned of: one crop of the default size."""
 
 
-def read_tiff(path: Path) -> NDArray[Any]:
-    """A TIFF stack, (Z, Y, X)."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        array: NDArray[Any] = tifffile.imread(path)
-    except Exception as error:  # damaged TIFFs make the decoders raise anything
-        raise InputError(f"{path}: not a readable TIFF ({error})") from error
-    if array.ndim != 3:
-        raise InputError(f"{path}: has {array.ndim} dimensions, a stack (z, y, x) has 3")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+@dataclass(frozen=True, eq=False)
+class HeldBack:
+    """A part that is not learned from, and the sections round it.
+
+    Parameters
+    ----------
+    name
+        Of the volume.
+    raw
+        (Z, Y, X) uint8, uint16 or float32.
+    target
+        (Z, Y, X) uint8: 0, 1 = boundary, 255 = ignore, also outside the part.
+    voxel_size_nm
+        z, y, x.
+    """
+
+    name: str
+    raw: NDArray[Any]
+    target: NDArray[np.uint8]
+    voxel_size_nm: tuple[float, float, float]
 
 
-def read_pair(volume: AnnotatedVolume, data: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Raw data and ground truth of the chosen sections and region.
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Grey values and truth of the same voxels.
+
+    Parameters
+    ----------
+    raw
+        (Z, Y, X) uint8, uint16 or float32.
+    truth
+        (Z, Y, X) labels or a mask.
+    known
+        (Z, Y, X) bool, what of the truth is annotated.
+    """
+
+    raw: NDArray[Any]
+    truth: NDArray[Any]
+    known: NDArray[np.bool_]
+
+
+def described(volume: AnnotatedVolume, data: Path) -> AnnotatedVolume:
+    """The same volume with what its files tell.
+
+    Parameters
+    ----------
+    volume
+        As in the configuration.
+    data
+        Folder that its paths are relative to.
+
+    Returns
+    -------
+    volume
+        With ``voxel_size_nm``, ``sections``, and ``annotated_sections`` unless all are.
 
     Raises
     ------
     InputError
-        If a file cannot be read, the grey values have a dtype that the pipeline does not
-        take, or the shapes differ.
+        If a file cannot be read, shapes or voxel sizes differ, sections or region lie outside,
+        or nothing is annotated.
     """
-    raw, truth = (volume.cut(read_tiff(data / path)) for path in (volume.raw, volume.truth))
-    if raw.dtype.name not in GREY_DTYPES:
+    opened = open_annotated(volume, data)
+    annotated: list[int] = []
+    found = volume.unlabelled is None
+    first, last = opened.box.begin[0], opened.box.end[0]
+    for begin, end in opened.runs(first, last):
+        truth, known = opened.annotation(begin, end)
+        annotated += (begin + np.flatnonzero(known.any(axis=(1, 2)))).tolist()
+        found = found or bool((truth == volume.unlabelled).any())
+    if not annotated:
         raise InputError(
-            f"{data / volume.raw}: has dtype {raw.dtype.name}; convert it to one of "
-            f"{', '.join(GREY_DTYPES)}"
+            f"{volume.name}: no voxel of sections {first}..{last} is annotated in "
+            f"{opened.truth.path}; give the sections that are, and what 'unlabelled' means"
         )
-    if raw.shape != truth.shape:
-        raise InputError(f"{volume.name}: raw is {raw.shape}, ground truth is {truth.shape}")
-    return raw, truth
+    if not found:
+        LOG.warning(
+            "%s: no voxel has the value %s that means 'not annotated'",
+            volume.name,
+            volume.unlabelled,
+        )
+    all_of_them = len(annotated) == last - first
+    return volume.model_copy(
+        update={
+            "voxel_size_nm": opened.raw.voxel_size_nm,
+            "sections": (first, last),
+            "annotated_sections": None if all_of_them else tuple(annotated),
+        }
+    )
 
 
-def load(volume: AnnotatedVolume, data: Path) -> TrainingVolume:
-    """Raw data, normalised over the chosen sections, and the target."""
-    raw, truth = read_pair(volume, data)
-    if volume.truth_kind == "labels":
-        target = from_labels(
-            truth, isotropic=volume.isotropic, zero_is_boundary=volume.zero_is_boundary
-        )
-    else:
-        target = from_mask(truth, membrane_is_zero=volume.truth_kind == "cells")
+def read_pair(volume: AnnotatedVolume, data: Path) -> Pair:
+    """Grey values and truth of a described volume, from the first to the last annotated section.
+
+    Raises
+    ------
+    InputError
+        As ``described``.
+    """
+    opened = open_annotated(volume, data)
+    begin, end = _extent(volume)
+    truth, known = opened.annotation(begin, end)
+    return Pair(opened.raw.read(opened.sections(begin, end)), truth, known)
+
+
+def load(volume: AnnotatedVolume, data: Path) -> tuple[TrainingVolume, HeldBack | None]:
+    """Grey values, normalised over the sections that are learned from, and the target.
+
+    Parameters
+    ----------
+    volume
+        Described.
+    data
+        Folder that its paths are relative to.
+
+    Returns
+    -------
+    training
+        Without sections that teach nothing, where these are not needed as context.
+    held_back
+        The part that is scored, if there is one.
+
+    Raises
+    ------
+    InputError
+        As ``described``; or if only one class is annotated, or nothing beside what is held
+        back.
+    """
+    opened = open_annotated(volume, data)
+    begin, end = _extent(volume)
+    target = _target(opened, begin, end)
+    held = _held_back(volume, target, opened.box, begin)
+    if held is not None:
+        target = np.where(held == IGNORE, target, IGNORE).astype(np.uint8)
+    _check_target(volume, target, opened.truth.path)
+    annotated = (target != IGNORE).any(axis=(1, 2))
+    connected = longest_run(annotated) >= min(FEW_SECTIONS, len(annotated))
+    planes = volume.isotropic and connected
+    taught = np.arange(len(target)) if planes else np.flatnonzero(annotated)
+    raw = opened.read_sections(begin, taught)
+    training = TrainingVolume(
+        volume.name, _normalised(raw, opened), target[taught], volume.weight, planes
+    )
+    if held is None:
+        return training, None
+    scored = np.flatnonzero((held != IGNORE).any(axis=(1, 2)))
+    grey = opened.read_sections(begin, scored)
+    return training, HeldBack(volume.name, grey, held[scored], volume.size_nm)
+
+
+def _normalised(raw: NDArray[Any], opened: OpenedVolume) -> NDArray[np.float32]:
+    """Grey values as ``run`` gives them to the network: inverted or brightened where needed."""
     try:
-        low, high = percentiles(raw, IntensityConfig())
+        found = reconstruct_array(
+            raw,
+            opened.volume.size_nm,
+            parse_config(SEPARATE, opened.volume.name),
+            until=SECTIONS,
+            threads=available_cores(),
+        )
     except InputError as error:
-        raise InputError(f"{data / volume.raw}: {error}") from error
-    normal = normalise(raw, {"low": np.array([low]), "high": np.array([high])})
-    return TrainingVolume(volume.name, normal, target, volume.weight, volume.isotropic)
+        raise InputError(f"{opened.raw.path}: {error}") from error
+    corrections = Corrections.of(found[SECTIONS])
+    if (corrections.low > corrections.high).any():
+        LOG.info("%s: membranes are brighter than cells; inverted", opened.volume.name)
+    return corrections.normalise(raw, np.arange(len(raw)))
+
+
+def plane_of(volume: AnnotatedVolume, data: Path) -> tuple[int, int]:
+    """Height and width of the sections, in pixels."""
+    _, height, width = open_annotation(data / volume.truth).shape
+    return height, width
+
+
+def _extent(volume: AnnotatedVolume) -> tuple[int, int]:
+    """From the first annotated section to one past the last, of a described volume."""
+    assert volume.sections is not None
+    listed = volume.annotated_sections
+    return (listed[0], listed[-1] + 1) if listed else volume.sections
+
+
+def _target(opened: OpenedVolume, first: int, last: int) -> NDArray[np.uint8]:
+    """Target of sections, made in runs; borders along z reach over the runs."""
+    volume = opened.volume
+    target = np.empty(opened.sections(first, last).shape, np.uint8)
+    reach = 1 if volume.isotropic and volume.truth_kind == "labels" else 0
+    for begin, end in opened.runs(first, last):
+        low, high = max(begin - reach, first), min(end + reach, last)
+        truth, known = opened.annotation(low, high)
+        if volume.truth_kind == "labels":
+            found = from_labels(
+                truth,
+                isotropic=volume.isotropic,
+                zero_is_boundary=volume.zero_is_boundary,
+                known=known,
+            )
+        else:
+            found = from_mask(truth, membrane_is_zero=volume.truth_kind == "cells", known=known)
+        target[begin - first : end - first] = found[begin - low : end - low]
+    return target
+
+
+def _held_back(
+    volume: AnnotatedVolume, target: NDArray[np.uint8], box: Box, first: int
+) -> NDArray[np.uint8] | None:
+    """Target of what is held back alone, of the shape of ``target``."""
+    if volume.held_back is None:
+        return None
+    z, z_end, y, y_end, x, x_end = volume.held_back
+    begin, end = (z, y, x), (z_end, y_end, x_end)
+    if not all(
+        b <= low < high <= e for b, low, high, e in zip(box.begin, begin, end, box.end, strict=True)
+    ):
+        raise InputError(
+            f"{volume.name}: what is held back, {list(volume.held_back)}, is empty or leaves "
+            "the sections and region"
+        )
+    place = Box((max(z, first), y, x), (max(z_end, first), y_end, x_end))
+    origin = Box((first, *box.begin[1:]), (first, *box.begin[1:]))
+    held = np.full_like(target, IGNORE)
+    inside = place.within(origin)
+    held[inside] = target[inside]
+    if (held == IGNORE).all():
+        raise InputError(f"{volume.name}: nothing is annotated in what is held back")
+    return held
+
+
+def _check_target(volume: AnnotatedVolume, target: NDArray[np.uint8], path: Path) -> None:
+    boundary, inside = (int(np.count_nonzero(target == value)) for value in (1, 0))
+    if boundary + inside == 0:
+        raise InputError(f"{volume.name}: nothing is left to learn from beside what is held back")
+    if boundary == 0 or inside == 0:
+        only = "cell" if boundary == 0 else "membrane"
+        raise InputError(
+            f"{volume.name}: all that is annotated in {path} is {only}; a network needs both, so "
+            "check truth_kind and which value means 'not annotated'"
+        )
+    if boundary + inside < FEW_PIXELS:
+        LOG.warning(
+            "%s: only %s voxels are annotated, less than a crop of 256 x 256; expect little",
+            volume.name,
+            f"{boundary + inside:,}",
+        )

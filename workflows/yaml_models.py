@@ -1,4 +1,4 @@
-"""YAML files checked against a pydantic model."""
+"""Pydantic models from and to YAML files."""
 
 from __future__ import annotations
 
@@ -34,3 +34,12 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
             f"{'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()
         )
         raise ConfigError(f"{path}: {'; '.join(items)}") from error
+
+
+def write_yaml(path: Path, model: BaseModel, comment: str) -> None:
+    """Write what differs from the defaults, whole or not at all, below a line of comment."""
+    values = model.model_dump(mode="json", exclude_defaults=True)
+    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=None, allow_unicode=True)
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(f"# {' '.join(comment.split())}\n{text}", encoding="utf-8")
+    temporary.replace(path)

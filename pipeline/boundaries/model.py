@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -36,6 +36,20 @@ class Card(BaseModel):
     stride_pixels: int = Field(
         ge=1, le=256, description="Sides of the network's input are multiples of this, in pixels."
     )
+    voxel_size_nm_range: list[Annotated[float, Field(gt=0, lt=1e6)]] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="Lowest and highest edge of a pixel, in nm, that the network was trained on.",
+    )
+
+    @property
+    def known_nm(self) -> tuple[float, float] | None:
+        """Lowest and highest edge of a pixel that the network was trained on."""
+        if self.voxel_size_nm_range is None:
+            return None
+        low, high = sorted(self.voxel_size_nm_range)
+        return low, high
 
 
 @dataclass(frozen=True)
@@ -52,12 +66,19 @@ class BoundaryModel:
         Pixels of context that a tile needs on each side.
     stride
         Sides of the network's input are multiples of this.
+    known_nm
+        Lowest and highest edge of a pixel, in nm, that it was trained on; ``None``: its card
+        does not say.
+    shape
+        Configuration of the network, with its ``architecture``.
     """
 
     network: nn.Module
     card: dict[str, Any]
     halo: int
     stride: int
+    known_nm: tuple[float, float] | None = None
+    shape: Mapping[str, object] = field(default_factory=dict)
 
 
 def save_model(
@@ -103,16 +124,7 @@ def load_model(path: Path, device: str = "cpu") -> BoundaryModel:
         If the file is missing, truncated, not of this format, of an unknown architecture,
         its tensors do not fit or are not finite, or the network does not run.
     """
-    if not path.is_file():
-        raise ModelError(f"{path}: no such model file")
-    try:
-        with safe_open(path, "pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # damaged files make the library raise anything
-        raise ModelError(f"{path}: damaged model file ({_line(error)})") from error
-    if metadata.get("format") != FORMAT:
-        raise ModelError(f"{path}: not a boundary network of this program")
+    metadata, tensors = _read(path)
     try:
         shape, card = json.loads(metadata["network"]), json.loads(metadata["card"])
         architecture = str(shape["architecture"])
@@ -131,7 +143,40 @@ def load_model(path: Path, device: str = "cpu") -> BoundaryModel:
             f"{path}: the weights do not fit {architecture!r} ({_line(error)})"
         ) from error
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return BoundaryModel(network, card, checked.halo_pixels, checked.stride_pixels)
+    return BoundaryModel(
+        network, card, checked.halo_pixels, checked.stride_pixels, checked.known_nm, shape
+    )
+
+
+def read_card(path: Path) -> Card:
+    """The checked part of the card in a model file; weights are not read.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged or not of this format.
+    """
+    metadata, _ = _read(path, weights=False)
+    try:
+        return Card.model_validate(json.loads(metadata["card"]))
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: damaged header ({_line(error)})") from error
+
+
+def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Header and tensors of a model file of this program."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such model file")
+    try:
+        with safe_open(path, "pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            names = list(file.keys()) if weights else []
+            tensors = {name: file.get_tensor(name) for name in names}
+    except Exception as error:  # damaged files make the library raise anything
+        raise ModelError(f"{path}: damaged model file ({_line(error)})") from error
+    if metadata.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a boundary network of this program")
+    return metadata, tensors
 
 
 def _network(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from pydantic import Field
 from pipeline.boundaries.device import choose_device
 from pipeline.boundaries.model import BoundaryModel, load_model
 from pipeline.boundaries.predict import predict_tile
+from pipeline.boundaries.resampling import Steps, halo_voxels, steps_of, window_of
 from pipeline.contract import (
     UINT8_MAX,
     ArraySpec,
@@ -26,19 +26,15 @@ from pipeline.contract import (
     Resources,
     Stage,
     StageConfig,
-    Table,
     Triple,
     VolumeInfo,
 )
 from pipeline.errors import ModelError
-from pipeline.normalisation import normalise
 from pipeline.packaged import model_path
 
 SECTION_TILE: Triple = (1, 512, 512)
 CUBE_TILE: Triple = (128, 256, 256)
 ISOTROPIC_BELOW = 1.5
-REFLECTED_PIXELS = 32
-"""Pixels that are made up by reflection beyond the volume's border, at most."""
 Side = Annotated[int, Field(ge=1, le=8192)]
 
 
@@ -60,6 +56,11 @@ class BoundariesConfig(StageConfig):
     )
     tile: Literal["auto"] | tuple[Side, Side, Side] = Field(
         "auto", description="Voxels z, y, x that one tile predicts; tiles lie on a global grid."
+    )
+    pixel_nm: Literal["auto", "off"] | Annotated[float, Field(gt=0, lt=1e6)] = Field(
+        "auto",
+        description="Edge in nm of the pixels that the network sees (auto: the voxels' own where "
+        "it knows them, else the nearest that it knows; off: always the voxels' own).",
     )
     batch: int = Field(1, ge=1, le=256, description="Sections predicted at a time.")
     precision: Literal["auto", "bf16", "fp32"] = Field(
@@ -102,9 +103,14 @@ def tiles(block: Block, tile: Triple) -> Iterator[Box]:
 
 
 def halo(config: BoundariesConfig, resources: Resources) -> Halo:
-    """The network's measured halo, along z too where sections are taken along y and x."""
-    pixels = resources.models["network"].halo
-    return Halo.symmetric(pixels if config.planes == "three" else 0, pixels, pixels)
+    """The network's measured halo, along z too where sections are taken along y and x.
+
+    Along z also how far sections lie that stand in the place of others.
+    """
+    model: BoundaryModel = resources.models["network"]
+    z, y, x = halo_voxels(model.halo, model.stride, steps(config, resources))
+    bridged = resources.corrections.reach if resources.corrections else 0
+    return Halo.symmetric((z if config.planes == "three" else 0) + bridged, y, x)
 
 
 def compute(
@@ -112,27 +118,26 @@ def compute(
 ) -> Outputs:
     """P(boundary) of a block, uint8 0..255 = 0..1; 0 where ``foreground`` is 0.
 
+    The network sees bridged grey values, each section in its own range, along all planes.
     Tiles, and sections of a tile, that hold no tissue are not predicted.
     """
     tissue = inputs["foreground"][block.inner] != 0
     result = np.zeros(block.write.shape, np.uint8)
     if not tissue.any():
         return {"boundaries": result}
-    raw = inputs["raw"]
-    intensity = {name: inputs["intensity"][name] for name in ("low", "high")}
+    assert resources.corrections is not None
+    raw = resources.corrections.bridged(inputs["raw"], block.read.begin[0])
     assert config.tile != "auto"
     for tile in tiles(block, config.tile):
         here = tile.within(block.write)
         if tissue[here].any():
-            predicted = _predict_planes(
-                (raw, intensity), tile, tissue[here], block, config, resources
-            )
+            predicted = _predict_planes(raw, tile, tissue[here], block, config, resources)
             result[here] = np.where(tissue[here], predicted, 0)
     return {"boundaries": result}
 
 
 def _predict_planes(
-    raw: tuple[NDArray[Any], Table],
+    raw: NDArray[Any],
     tile: Box,
     tissue: NDArray[np.bool_],
     block: Block,
@@ -159,7 +164,7 @@ def _predict_planes(
 
 
 def _predict_plane(
-    raw: tuple[NDArray[Any], Table],
+    raw: NDArray[Any],
     tile: Box,
     tissue: NDArray[np.bool_],
     block: Block,
@@ -174,61 +179,39 @@ def _predict_plane(
     """
     model: BoundaryModel = resources.models["network"]
     device: str = resources.models["device"]
-    voxels, intensity = raw
-    window = _window(tile, block, axis, model)
-    context = np.moveaxis(voxels[window.box.within(block.read)], axis, 0)
+    covered = steps(config, resources)
+    window = window_of(tile, block.volume_shape, axis, model.halo, model.stride, covered)
+    context = np.moveaxis(raw[window.box.within(block.read)], axis, 0)
     result = np.zeros(context.shape[:1] + _without(tile.shape, axis), np.float32)
-    height, width = _without(tile.shape, axis)
-    top, left = window.begin
-    inner = np.s_[:, top : top + height, left : left + width]
     wanted = np.flatnonzero(np.moveaxis(tissue, axis, 0).any((1, 2)))
     for first in range(0, len(wanted), config.batch):
         part = wanted[first : first + config.batch]
-        grey = np.pad(normalise(context[part], intensity), window.padding, mode="reflect")
-        sections = torch.from_numpy(np.ascontiguousarray(grey)).to(device)
+        grey = _normalised(context[part], part, window.box, axis, resources)
+        sections = window.to_pixels(torch.from_numpy(grey).to(device))
         probability = predict_tile(
             model.network, sections, config.augmentation, device, config.precision
         )
-        result[part] = probability[inner].cpu().numpy()
+        result[part] = window.to_voxels(probability).cpu().numpy()
     return np.moveaxis(result, 0, axis)
 
 
-@dataclass(frozen=True)
-class _Window:
-    """A tile with its halo, as one axis' sections are predicted.
-
-    Parameters
-    ----------
-    box
-        What is read.
-    padding
-        Of sections (n, height, width): what lies outside the volume is reflected a little, so
-        that any size works.
-    begin
-        Where in the padded plane the tile begins.
-    """
-
-    box: Box
-    padding: tuple[tuple[int, int], ...]
-    begin: tuple[int, int]
+def _normalised(
+    sections: NDArray[Any], part: NDArray[np.intp], box: Box, axis: int, resources: Resources
+) -> NDArray[np.float32]:
+    """Grey values 0..1 of sections ``part`` of a box across an axis."""
+    assert resources.corrections is not None
+    along_z = np.arange(box.begin[0], box.end[0])
+    if axis == 0:
+        grey = resources.corrections.normalise(sections, along_z[part])
+    else:  # z runs along the rows
+        grey = resources.corrections.normalise(sections, along_z, 1)
+    return np.ascontiguousarray(grey)
 
 
-def _window(tile: Box, block: Block, axis: int, model: BoundaryModel) -> _Window:
-    begin, end, padding, offset = [], [], [], []
-    for k, (b, e, n) in enumerate(zip(tile.begin, tile.end, block.volume_shape, strict=True)):
-        reach = 0 if k == axis else model.halo
-        beyond = 0 if k == axis else min(model.halo, REFLECTED_PIXELS)
-        low, high = max(b - reach, 0), min(e + reach, n)
-        before, after = min(reach, b + beyond), min(reach, n - e + beyond)
-        fill = 0 if k == axis else -(e - b + before + after) % model.stride
-        begin.append(low)
-        end.append(high)
-        offset.append(before)
-        padding.append((before - (b - low), after - (high - e) + fill))
-    box = Box((begin[0], begin[1], begin[2]), (end[0], end[1], end[2]))
-    in_plane = [pair for k, pair in enumerate(padding) if k != axis]
-    start = _without((offset[0], offset[1], offset[2]), axis)
-    return _Window(box, ((0, 0), *in_plane), start)
+def steps(config: BoundariesConfig, resources: Resources) -> Steps:
+    """Voxels that a pixel of the network covers along z, y, x."""
+    model: BoundaryModel = resources.models["network"]
+    return steps_of(config.pixel_nm, resources.volume, axes_of(config.planes), model.known_nm)
 
 
 def _without(shape: Triple, axis: int) -> tuple[int, int]:
@@ -249,9 +232,9 @@ def files(config: BoundariesConfig) -> list[str]:
 
 STAGE = Stage(
     name="boundaries",
-    version=2,
+    version=3,
     config=BoundariesConfig,
-    reads=("raw", "intensity", "foreground"),
+    reads=("raw", "sections", "foreground"),
     arrays=(ArraySpec("boundaries", "uint8", "image"),),
     compute=compute,
     halo=halo,

@@ -11,7 +11,18 @@ from typing import NoReturn
 import typer
 from typer.main import get_command
 
-from pipeline.cli import demo, evaluate, features, importing, run, show_config, status, synth, train
+from pipeline.cli import (
+    demo,
+    evaluate,
+    features,
+    importing,
+    inspect_volume,
+    run,
+    show_config,
+    status,
+    synth,
+    train,
+)
 from pipeline.errors import PipelineError
 
 OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
@@ -32,6 +43,7 @@ app.command("run")(run.run)
 app.command("status")(status.status)
 app.command("evaluate")(evaluate.evaluate)
 app.command("import")(importing.import_volume)
+app.command("inspect")(inspect_volume.inspect)
 app.command("features")(features.features)
 app.command("show-config")(show_config.show_config)
 app.command("synth")(synth.synth)

@@ -21,12 +21,12 @@ def demo(
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
 ) -> None:
     """Segment a piece of fly brain, score it against its ground truth, draw pictures."""
-    from pipeline.store.importers import IMPORTERS
+    from pipeline.store.importers import import_volume
 
     sample = Path(str(resources.files("pipeline") / "data" / "sample"))
     volume = folder / "sample.zarr"
     if not volume.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        IMPORTERS[".tif"](sample / "raw.tif", volume, voxel_size_nm=VOXEL_SIZE_NM)
+        import_volume(sample / "raw.tif", volume, voxel_size_nm=VOXEL_SIZE_NM)
     print(f"sample: {sample / 'README.md'}", file=sys.stderr)
-    run(volume, truth=sample / "bodies.tif", workers=workers)
+    run(str(volume), truth=sample / "bodies.tif", workers=workers)

@@ -27,6 +27,16 @@ VoxelSize = Annotated[
     str | None,
     typer.Option("--voxel-size", help="Z,Y,X in nanometres, where the metadata lack it."),
 ]
+Level = Annotated[
+    int | None,
+    typer.Option("--level", help="Pyramid level of an OME-Zarr; default: what the network knows."),
+]
+Channel = Annotated[
+    int | None, typer.Option("--channel", min=0, help="Of a volume with several, from 0.")
+]
+TimePoint = Annotated[
+    int | None, typer.Option("--time", min=0, help="Of a volume with several, from 0.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 PLACE = "Where it runs"
 Workers = Annotated[
@@ -87,6 +97,15 @@ Report = Annotated[
         rich_help_panel=PLACE,
         metavar="FILE.html",
         help="Write dask's report of what every worker did when.",
+    ),
+]
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--storage-option",
+        metavar="KEY=VALUE",
+        help="How to reach a remote volume: anon=true, endpoint_url=..., profile=..., region=..., "
+        "attempts=N, timeout_seconds=N. May be repeated. Keys and tokens: by the environment.",
     ),
 ]
 Data = Annotated[Path, typer.Option("--data", help="Folder that the paths in CONFIG start from.")]

@@ -14,21 +14,26 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pipeline.cli.options import (
+    Channel,
     Cluster,
     Config,
     Dashboard,
     DashboardAddress,
     Device,
+    Level,
     Memory,
     Report,
     Scheduler,
     Set,
+    StorageOption,
+    TimePoint,
     VoxelSize,
     Workers,
     parse_roi,
     parse_voxel_size,
     parse_workplace,
 )
+from pipeline.cli.places import output_of, parse_places
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, InputError
 
@@ -41,23 +46,34 @@ INTERRUPTED, TERMINATED = 130, 143
 
 
 def run(
-    volume: Annotated[Path, typer.Argument(help="OME-Zarr group or zarr array, zyx.")],
+    volume: Annotated[
+        str,
+        typer.Argument(help="OME-Zarr group or zarr array: a folder, s3://, gs:// or https://."),
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", help="Default: VOLUME.neurons.zarr beside it.")
+        Path | None,
+        typer.Option(
+            "--output", help="Default: VOLUME.neurons.zarr beside it; of a remote one, here."
+        ),
     ] = None,
     config: Config = None,
     overrides: Set = None,
     voxel_size: VoxelSize = None,
-    level: Annotated[
-        int | None, typer.Option("--level", help="Pyramid level of an OME-Zarr; default 0.")
-    ] = None,
+    level: Level = None,
     roi: Annotated[
-        str | None, typer.Option("--roi", help="Only this box: z0:z1,y0:y1,x0:x1 in voxels.")
+        str | None,
+        typer.Option(
+            "--roi",
+            help="Only this box: z0:z1,y0:y1,x0:x1, voxels of --level, else of the finest level.",
+        ),
     ] = None,
+    channel: Channel = None,
+    time_point: TimePoint = None,
     mask: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--mask", help="Only where this volume is not 0: OME-Zarr, zarr or TIFF."),
     ] = None,
+    storage_option: StorageOption = None,
     device: Device = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Remove the output of an earlier run first.")
@@ -90,18 +106,17 @@ def run(
     from workflows.prepare import prepare
     from workflows.source import Source
 
-    if volume.suffix.lower() in (".tif", ".tiff"):
-        raise ConfigError(
-            f"{volume} is a TIFF; first: python -m pipeline import {volume} NAME.zarr"
-        )
+    place, mask_place = parse_places(volume, mask, storage_option)
     if as_json and not dry_run:
         raise ConfigError("--json goes with --dry-run; what a run has done says: status --json")
     began = time.monotonic()
-    target = output or volume.with_name(f"{volume.name.removesuffix('.zarr')}.neurons.zarr")
+    target = output_of(place, output)
     workplace = parse_workplace(
         workers, scheduler, cluster, memory, dashboard_address or dashboard, report
     )
-    source = Source(volume, level, parse_voxel_size(voxel_size), parse_roi(roi), mask)
+    source = Source(
+        place, level, parse_voxel_size(voxel_size), parse_roi(roi), mask_place, channel, time_point
+    )
     if truth is not None and not truth.exists():
         raise InputError(f"{truth}: does not exist")
 
@@ -135,6 +150,8 @@ def run(
 
 def _describe(run: Run, workplace: Workplace) -> None:
     """What is segmented, how and where."""
+    from workflows.voxel_size_checks import chosen_for_you
+
     info = run.volume.info
     mode = run.config.section("superpixels").model_dump()["mode"]
     flat = "sections (2D superpixels)" if mode == "2d" else "a volume (3D superpixels)"
@@ -145,6 +162,8 @@ def _describe(run: Run, workplace: Workplace) -> None:
         f"{_place(workplace)}",
         file=sys.stderr,
     )
+    for line in chosen_for_you(run):
+        print(line, file=sys.stderr)
 
 
 def _place(workplace: Workplace) -> str:
@@ -168,10 +187,10 @@ def _check(run: Run, workplace: Workplace, truth: Path | None, fresh: bool) -> N
     from workflows.checks import refuse
     from workflows.estimates import Work, measured
     from workflows.plan import make_plan
-    from workflows.results import read_truth
+    from workflows.truth import read_truth
 
     if truth is not None:
-        read_truth(truth, run.volume.shape, run.source.roi)
+        read_truth(truth, run.volume.shape, run.source.roi, run.input_grid)
     work = Work.of(run)
     plan = make_plan(run, workplace, work, measured(run, work, "earlier run"), fresh=fresh)
     refuse(plan.findings)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.contract import KEY, UINT8_MAX, Block, Inputs, Outputs, Resources, Table
+from pipeline.corrections import Corrections
 from pipeline.features.channels import (
     INPUTS,
     Scale,
@@ -19,10 +20,10 @@ from pipeline.features.channels import (
     sources,
 )
 from pipeline.features.config import FeaturesConfig
-from pipeline.features.samples import Samples, edge_samples, node_samples, sampled_box
+from pipeline.features.samples import Samples, edge_samples, node_samples
 from pipeline.features.statistics import Statistics
 from pipeline.features.totals import UPPER
-from pipeline.normalisation import normalise
+from pipeline.grid import faces_box, faces_of
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,14 @@ def measured_parts(
     Channels are made, measured and dropped scale by scale, ``resources.threads`` scales at a
     time.
     """
-    config = config.resolved(resources.volume)
-    images = {"raw": _levels(inputs), "boundary": inputs["boundaries"]}
-    inner = sampled_box(block).within(block.read)
+    config, corrections = config.resolved(resources.volume), resources.corrections
+    assert corrections is not None
+    images = {"raw": _levels(block, inputs, corrections), "boundary": inputs["boundaries"]}
+    faces = faces_of(block, corrections)
+    box = faces_box(block, faces)
+    inner = box.within(block.read)
     superpixels = inputs["superpixels"][inner]
-    edges = edge_samples(block, superpixels)
+    edges = edge_samples(faces, box, superpixels)
     of_edges = Statistics.unmeasured(edges, len(channel_names(config)))
 
     def measure(job: Job) -> None:
@@ -69,18 +73,21 @@ def measured_parts(
 
     with ThreadPoolExecutor(resources.threads) as threads:
         list(threads.map(measure, _jobs(config, resources)))
-    nodes = node_samples(block, superpixels)
+    nodes = node_samples(block.write, box, superpixels)
     of_nodes = Statistics.unmeasured(nodes, len(INPUTS))
     for k, source in enumerate(INPUTS):
         of_nodes.measure(nodes, k, images[source][inner][..., None])
     return {"edges": _part(edges, of_edges), "nodes": _part(nodes, of_nodes)}
 
 
-def _levels(inputs: Inputs) -> NDArray[np.uint8]:
+def _levels(block: Block, inputs: Inputs, corrections: Corrections) -> NDArray[np.uint8]:
     """Raw data as levels 0..255, section by section to hold few floating-point numbers."""
-    levels = np.empty(inputs["raw"].shape, np.uint8)
-    for section, raw in zip(levels, inputs["raw"], strict=True):
-        section[...] = np.rint(normalise(raw, inputs["intensity"]) * np.float32(UINT8_MAX))
+    begin = block.read.begin[0]
+    raw = corrections.bridged(inputs["raw"], begin)
+    levels = np.empty(raw.shape, np.uint8)
+    for z, section in enumerate(raw):
+        grey = corrections.normalise(section[None], np.array([begin + z]))[0]
+        levels[z] = np.rint(grey * np.float32(UINT8_MAX))
     return levels
 
 

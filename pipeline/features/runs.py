@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from pipeline.compiled import compiled
 from pipeline.contract import Triple
 
-Scan = tuple[Triple, Triple]
-"""Number of lower voxels along z, y, x, and the step from them to the upper ones."""
+Scan = tuple[Triple, Triple, Triple]
+"""First of the lower voxels, their number along z, y, x, and the step to the upper ones."""
 Runs = tuple[
     NDArray[np.uint64],
     NDArray[np.int64],
@@ -57,6 +57,7 @@ def _grown(table: NDArray[np.uint64]) -> NDArray[np.uint64]:
 @compiled
 def _scan(
     superpixels: NDArray[np.uint64],
+    begin: Triple,
     shape: Triple,
     step: Triple,
     table: NDArray[np.uint64],
@@ -76,10 +77,11 @@ def _scan(
     start, length = np.empty(FIRST_RUNS, np.int64), np.empty(FIRST_RUNS, np.int32)
     pair = np.empty(FIRST_RUNS, np.int32)
     found = 0
-    for z in range(shape[0]):
-        for y in range(shape[1]):
-            low = superpixels[z, y, : shape[2]]
-            high = superpixels[z + step[0], y + step[1], step[2] : step[2] + shape[2]]
+    x_low, x_high = begin[2], begin[2] + step[2]
+    for z in range(begin[0], begin[0] + shape[0]):
+        for y in range(begin[1], begin[1] + shape[1]):
+            low = superpixels[z, y, x_low : x_low + shape[2]]
+            high = superpixels[z + step[0], y + step[1], x_high : x_high + shape[2]]
             if found + len(low) > len(start):
                 start = np.concatenate((start, np.empty(len(start) + len(low), np.int64)))
                 length = np.concatenate((length, np.empty(len(length) + len(low), np.int32)))
@@ -87,7 +89,7 @@ def _scan(
             x = 0
             while x < len(low):
                 u, v = low[x], high[x]
-                begin = x
+                first = x
                 x += 1
                 while x < len(low) and low[x] == u and high[x] == v:
                     x += 1
@@ -98,8 +100,8 @@ def _scan(
                 if table[slot, 2] == FREE:
                     known += 1
                     table[slot, 0], table[slot, 1], table[slot, 2] = u, v, known
-                start[found] = (z * height + y) * width + begin
-                length[found] = x - begin
+                start[found] = (z * height + y) * width + x_low + first
+                length[found] = x - first
                 pair[found] = np.int64(table[slot, 2]) - 1
                 found += 1
                 if 2 * known > len(table):
@@ -142,9 +144,9 @@ def grouped_runs(superpixels: NDArray[np.uint64], scans: list[Scan]) -> Runs:
     superpixels
         (Z, Y, X) uint64.
     scans
-        For every direction: the number of lower voxels along z, y, x from the array's first
-        one on, and the step to the upper voxel; a step of (0, 0, 0) scans voxels, as faces of
-        a superpixel with itself.
+        For every direction: the first of the lower voxels and their number along z, y, x, and
+        the step to the upper voxel; a step of (0, 0, 0) scans voxels, as faces of a superpixel
+        with itself.
 
     Returns
     -------
@@ -163,8 +165,8 @@ def grouped_runs(superpixels: NDArray[np.uint64], scans: list[Scan]) -> Runs:
     _, height, width = superpixels.shape
     table, known = np.zeros((FIRST_SLOTS, 3), np.uint64), 0
     listed = []
-    for shape, step in scans:
-        table, known, start, length, pair = _scan(superpixels, shape, step, table, known)
+    for begin, shape, step in scans:
+        table, known, start, length, pair = _scan(superpixels, begin, shape, step, table, known)
         listed.append((start, length, pair, (step[0] * height + step[1]) * width + step[2]))
     pairs = _pairs(table, known)
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))

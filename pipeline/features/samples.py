@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.contract import Block, Box
-from pipeline.features.runs import grouped_runs
-
-ALONG = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
-"""Steps from the lower to the upper voxel of a face."""
+from pipeline.contract import Box, Triple
+from pipeline.features.runs import Scan, grouped_runs
+from pipeline.grid import Faces
 
 
 @dataclass(frozen=True)
@@ -46,42 +45,36 @@ class Samples:
         return np.diff(ends[self.first]).astype(np.uint64)
 
 
-def sampled_box(block: Block) -> Box:
-    """``block.write`` and the voxels above it that its faces reach."""
-    z, y, x = (min(e + 1, n) for e, n in zip(block.write.end, block.volume_shape, strict=True))
-    return Box(block.write.begin, (z, y, x))
-
-
-def edge_samples(block: Block, superpixels: NDArray[np.uint64]) -> Samples:
+def edge_samples(faces: Sequence[Faces], box: Box, superpixels: NDArray[np.uint64]) -> Samples:
     """The faces of a block between different superpixels; id 0 (masked) has none.
 
     Parameters
     ----------
-    block
-        A face belongs to the block of its lower voxel.
+    faces
+        Of the block, see ``grid.faces_of``.
+    box
+        That holds both voxels of every face.
     superpixels
-        uint64, covers ``sampled_box(block)``.
+        uint64, covers ``box``.
     """
-    scans = []
-    for step in ALONG:
-        z, y, x = (
-            min(written, covered - s)
-            for written, covered, s in zip(
-                block.write.shape, sampled_box(block).shape, step, strict=True
-            )
-        )
-        scans.append(((z, y, x), step))
-    return Samples(*grouped_runs(superpixels, scans))
+    return Samples(*grouped_runs(superpixels, [_scan(f.lower, f.step, box) for f in faces]))
 
 
-def node_samples(block: Block, superpixels: NDArray[np.uint64]) -> Samples:
-    """The voxels of ``block.write``, by superpixel; id 0 (masked) has none.
+def node_samples(write: Box, box: Box, superpixels: NDArray[np.uint64]) -> Samples:
+    """The voxels of ``write``, by superpixel; id 0 (masked) has none.
 
     Parameters
     ----------
-    block, superpixels
+    write
+        Of the block.
+    box, superpixels
         As for ``edge_samples``.
     """
-    scans = [(block.write.shape, (0, 0, 0))]
+    scans = [_scan(write, (0, 0, 0), box)]
     pairs, first, start, step, length = grouped_runs(superpixels, scans)
     return Samples(np.ascontiguousarray(pairs[:, 0]), first, start, step, length)
+
+
+def _scan(lower: Box, step: Triple, box: Box) -> Scan:
+    z, y, x = (part.start for part in lower.within(box))
+    return (z, y, x), lower.shape, step

@@ -39,15 +39,22 @@ from pipeline.features.parts import measured_parts
 from pipeline.features.statistics import BYTES_PER_CHANNEL, summary
 from pipeline.features.surroundings import Surroundings, radii_nm
 from pipeline.features.totals import ROWS_AT_ONCE, addends, stretches, total
+from pipeline.grid import faces_halo, widened
 from pipeline.intervals import INDEX
 from pipeline.tables import row_range, take
 
 
 def halo(config: FeaturesConfig, resources: Resources) -> Halo:
-    """Reach of the largest filter; one more above, for the faces of the last voxels."""
+    """Reach of the largest filter, beyond what the faces of the last voxels reach.
+
+    Along z also that of the sections in the place of those that are bridged.
+    """
     filters = scales(config, resources.volume) if sources(config) else []
     z, y, x = (max((f.radius[axis] for f in filters), default=0) for axis in range(3))
-    return Halo(below=(z, y, x), above=(z + 1, y + 1, x + 1))
+    corrections = resources.corrections
+    faces = faces_halo(corrections.links if corrections else ())
+    reach = (z + (corrections.reach if corrections else 0), y, x)
+    return widened(faces, reach)
 
 
 def edge_families(config: FeaturesConfig) -> dict[Family, list[Column]]:
@@ -102,7 +109,8 @@ def compute(block: Block, inputs: Inputs, config: FeaturesConfig, resources: Res
     """Statistics of the edges and nodes of one block, keyed by superpixel ids.
 
     Reads ``raw`` (any grey values), ``boundaries`` uint8, ``superpixels`` uint64, each
-    (Z, Y, X) over ``block.read``, and the table ``intensity``.
+    (Z, Y, X) over ``block.read``; raw data are bridged and normalised as the table
+    ``sections`` says.
 
     Returns
     -------
@@ -185,9 +193,9 @@ def memory_of_edges(inputs: Inputs, config: FeaturesConfig, resources: Resources
 
 STAGE = Stage(
     name="features",
-    version=2,
+    version=3,
     config=FeaturesConfig,
-    reads=("raw", "boundaries", "superpixels", "intensity", "nodes", "edges", "neighbours"),
+    reads=("raw", "boundaries", "superpixels", "sections", "nodes", "edges", "neighbours"),
     compute=compute,
     halo=halo,
     after=(

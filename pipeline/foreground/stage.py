@@ -1,7 +1,8 @@
 """Tissue and background of one block: the user's mask volume, less the padding.
 
 1. Background where the mask volume is 0, if the run has one.
-2. Background where the raw data are padding: squares of one grey value in a section.
+2. Background where the raw data are padding: squares of one grey value in a section. A section
+   that is bridged has the padding of that in its place.
 3. Blocks without tissue are listed in the table ``background``: no later stage computes them.
    The list is about work only. It differs between stores with other blocks; results do not,
    because every later stage gives 0 wherever there is no tissue.
@@ -9,8 +10,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from pydantic import Field, FiniteFloat
@@ -28,6 +30,7 @@ from pipeline.contract import (
     StageConfig,
     Step,
     TableSpec,
+    VolumeInfo,
 )
 from pipeline.foreground.padding import section_padding
 from pipeline.tables import row_range
@@ -43,26 +46,37 @@ class ForegroundConfig(StageConfig):
         description="squares: a square of one padding value within a section is background; "
         "none: grey values make no background.",
     )
-    padding_values: tuple[FiniteFloat, ...] = Field(
-        (0.0,), description="Grey values, as in the raw data, that fill what was not imaged."
+    padding_values: Literal["auto"] | tuple[FiniteFloat, ...] = Field(
+        "auto",
+        description="Grey values, as in the raw data, that fill what was not imaged (auto: 0 and "
+        "the highest that the data type holds; of float32 0, the volume's lowest and highest).",
     )
     padding_width_voxels: int = Field(
         32,
         ge=1,
         le=1024,
-        description="Edge of the square, in voxels; black tissue that is smaller stays tissue.",
+        description="Edge of the square, in voxels; black or white tissue that is smaller stays "
+        "tissue.",
     )
+
+    def resolved(self, volume: VolumeInfo) -> Self:
+        """The padding of integers decided by their type; that of floats is in their grey values."""
+        if self.padding_values != "auto" or np.dtype(volume.dtype).kind == "f":
+            return self
+        return self.model_copy(update={"padding_values": (0.0, float(np.iinfo(volume.dtype).max))})
 
     @property
     def looks_for_padding(self) -> bool:
         """Whether the raw data are looked at."""
-        return self.padding == "squares" and len(self.padding_values) > 0
+        return self.padding == "squares" and self.padding_values != ()
 
 
 def halo(config: ForegroundConfig, resources: Resources) -> Halo:
-    """All squares that hold a voxel of the block."""
-    reach = config.padding_width_voxels - 1 if config.looks_for_padding else 0
-    return Halo.symmetric(0, reach, reach)
+    """All squares that hold a voxel of the block, and sections in the place of others."""
+    if not config.looks_for_padding:
+        return Halo()
+    reach, corrections = config.padding_width_voxels - 1, resources.corrections
+    return Halo.symmetric(corrections.reach if corrections else 0, reach, reach)
 
 
 def compute(
@@ -71,17 +85,19 @@ def compute(
     """Foreground of ``block.write``: ``foreground`` uint8, 1 = tissue, 0 = background.
 
     Reads ``raw`` and, if the run has one, ``mask`` ((Z, Y, X), 0 = background) over
-    ``block.read``. Keeps ``background``: a row with the flat index in the volume of the
-    block's first voxel, if it has no tissue.
+    ``block.read``, and the tables ``intensity`` and ``sections``. Keeps ``background``: a row
+    with the flat index in the volume of the block's first voxel, if it has no tissue.
     """
     mask = inputs.get("mask")
     tissue = np.ones(block.write.shape, np.bool_) if mask is None else mask[block.inner] != 0
     if config.looks_for_padding and tissue.any():
         depth, rows, columns = block.inner
-        raw = inputs["raw"][depth]
+        assert resources.corrections is not None
+        raw = resources.corrections.bridged(inputs["raw"], block.read.begin[0])[depth]
+        values = _padding_values(inputs, config)
 
         def unpadded(z: int) -> None:
-            found = section_padding(raw[z], config.padding_values, config.padding_width_voxels)
+            found = section_padding(raw[z], values, config.padding_width_voxels)
             tissue[z] &= ~found[rows, columns]
 
         with ThreadPoolExecutor(resources.threads) as pool:
@@ -89,6 +105,14 @@ def compute(
     first = np.ravel_multi_index(block.write.begin, block.volume_shape)
     empty = np.full(0 if tissue.any() else 1, first, np.uint64)
     return {"foreground": tissue.astype(np.uint8), BACKGROUND: {KEY: empty}}
+
+
+def _padding_values(inputs: Inputs, config: ForegroundConfig) -> Sequence[float]:
+    """Each once, for a second search finds nothing."""
+    if config.padding_values != "auto":
+        return config.padding_values
+    extremes = (float(inputs["intensity"][name][0]) for name in ("least", "greatest"))
+    return sorted({0.0, *extremes})
 
 
 def count_background(inputs: Inputs, config: ForegroundConfig, resources: Resources) -> int:
@@ -119,9 +143,9 @@ def list_background(
 
 STAGE = Stage(
     name="foreground",
-    version=2,
+    version=3,
     config=ForegroundConfig,
-    reads=("raw", "mask"),
+    reads=("raw", "mask", "intensity", "sections"),
     arrays=(ArraySpec("foreground", "uint8", "labels"),),
     compute=compute,
     halo=halo,

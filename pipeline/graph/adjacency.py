@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -10,37 +11,41 @@ from numpy.typing import NDArray
 
 from pipeline.contract import Block, Box, Table
 from pipeline.graph.totals import dense_labels, node_totals, pair_totals
+from pipeline.grid import Faces, faces_box
 
-FACES = ((1, 0, 0), (0, 1, 0), (0, 0, 1))
-"""From the lower voxel of a face to the upper one, along z, y, x."""
-TWO_SECTIONS = ((2, 0, 0),)
 LABEL = np.uint64((1 << 32) - 1)
 
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """The superpixels of a block and above it, numbered densely.
+    """The superpixels of a block, and of all that its faces reach, numbered densely.
 
     Parameters
     ----------
-    block
-        Its ``read`` begins where ``write`` does.
+    box
+        What ``dense`` covers.
+    write
+        Of the block.
     dense
-        (Z, Y, X) int32, covers ``block.read``; 0 = masked.
+        (Z, Y, X) int32; 0 = masked.
     ids
         (n,) uint64, sorted: label k is superpixel ``ids[k - 1]``.
     """
 
-    block: Block
+    box: Box
+    write: Box
     dense: NDArray[np.int32]
     ids: NDArray[np.uint64]
 
     @classmethod
-    def of(cls, block: Block, superpixels: NDArray[np.uint64]) -> Self:
-        """From superpixels over ``block.read``; what lies below the block is left out."""
-        above = replace(block, read=Box(block.write.begin, block.read.end))
-        dense, ids = dense_labels(superpixels[above.read.within(block.read)])
-        return cls(above, dense, ids)
+    def of(cls, block: Block, superpixels: NDArray[np.uint64], faces: Sequence[Faces]) -> Self:
+        """From superpixels over ``block.read``; what no face reaches is left out."""
+        box = faces_box(block, faces)
+        here = box.within(block.read)
+        if any(s.start < 0 or s.stop > n for s, n in zip(here, superpixels.shape, strict=True)):
+            raise AssertionError("the block was read with too small a halo")
+        dense, ids = dense_labels(superpixels[here])
+        return cls(box, block.write, dense, ids)
 
 
 def block_nodes(labels: Labels) -> Table:
@@ -53,10 +58,8 @@ def block_nodes(labels: Labels) -> Table:
         over the voxels, ``products`` (n, 6) int64 of zz, zy, zx, yy, yx, xx; ``box`` (n, 6)
         int64, z0 y0 x0 z1 y1 x1, half open.
     """
-    write = labels.block.write
-    totals, box = node_totals(
-        labels.dense, np.array(write.shape), np.array(write.begin), len(labels.ids)
-    )
+    inner = np.array(_corners(labels.write, labels.box))
+    totals, box = node_totals(labels.dense, inner, np.array(labels.box.begin), len(labels.ids))
     here = totals[:, 0] > 0
     return {
         "id": labels.ids[here],
@@ -67,7 +70,7 @@ def block_nodes(labels: Labels) -> Table:
     }
 
 
-def block_edges(labels: Labels) -> Table:
+def block_edges(labels: Labels, faces: Sequence[Faces]) -> Table:
     """Voxel faces between the superpixels that touch; a face belongs to its lower voxel.
 
     Returns
@@ -77,7 +80,7 @@ def block_edges(labels: Labels) -> Table:
         z, y, x; ``sums`` (m, 3) and ``products`` (m, 6) int64, as of nodes, of twice the
         positions midway between both voxels.
     """
-    ids, totals = _pairs(labels, FACES)
+    ids, totals = _pairs(labels, faces, 3)
     return {
         "ids": ids,
         "faces": totals[:, :3].astype(np.uint64),
@@ -86,7 +89,7 @@ def block_edges(labels: Labels) -> Table:
     }
 
 
-def block_overlaps(labels: Labels) -> Table:
+def block_overlaps(labels: Labels, columns: Sequence[Faces]) -> Table:
     """Superpixels that lie over each other two sections apart, whatever is between them.
 
     Returns
@@ -95,22 +98,29 @@ def block_overlaps(labels: Labels) -> Table:
         Rows sorted by ``ids`` (k, 2) uint64, lower id first: ``voxels`` uint64, how many
         voxels of either have the other two sections above; the lower voxel's block counts.
     """
-    ids, totals = _pairs(labels, TWO_SECTIONS)
+    ids, totals = _pairs(labels, columns, 1)
     return {"ids": ids, "voxels": totals[:, 0].astype(np.uint64)}
 
 
 def _pairs(
-    labels: Labels, shifts: tuple[tuple[int, int, int], ...]
+    labels: Labels, faces: Sequence[Faces], columns: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
     """Pairs of ids, sorted, and their totals; see ``pair_totals``."""
-    block = labels.block
-    begin = np.array(block.write.begin)
-    steps = np.array(shifts)
-    reach = np.minimum(block.write.end, block.volume_shape - steps) - begin
-    needed = (reach + steps)[(reach > 0).all(1)]
-    if (needed > labels.dense.shape).any():
-        raise AssertionError("the block was read with too small a halo above")
-    keys, totals = pair_totals(labels.dense, reach, steps, begin)
+    lower = [_corners(one.lower, labels.box) for one in faces]
+    keys, totals = pair_totals(
+        labels.dense,
+        np.array(lower, np.int64).reshape(-1, 6),
+        np.array([one.step for one in faces], np.int64).reshape(-1, 3),
+        np.array([one.axis for one in faces], np.int64),
+        np.array(labels.box.begin),
+        columns,
+    )
     order = np.argsort(keys)
     pairs = np.stack([keys >> np.uint64(32), keys & LABEL], 1)[order].astype(np.int64) - 1
     return labels.ids[pairs], totals[order]
+
+
+def _corners(box: Box, outer: Box) -> list[int]:
+    """z0 y0 x0 z1 y1 x1 of a box, counted from the first voxel of another."""
+    here = box.within(outer)
+    return [*(part.start for part in here), *(part.stop for part in here)]

@@ -23,7 +23,7 @@ from pipeline.contract import (
 )
 from pipeline.graph import finish, half_edges, ranges
 from pipeline.graph.adjacency import Labels, block_edges, block_nodes, block_overlaps
-from pipeline.graph.unions import UNKNOWN
+from pipeline.grid import columns_of, faces_halo, faces_of
 from pipeline.intervals import INDEX
 
 
@@ -32,8 +32,14 @@ class GraphConfig(StageConfig):
 
 
 def halo(config: GraphConfig, resources: Resources) -> Halo:
-    """One voxel above: a face belongs to its lower voxel's block; two sections for overlaps."""
-    return Halo(above=(2 if resources.volume.flat_sections else 1, 1, 1))
+    """What the faces of a block reach: one voxel above; more across gaps and where it slipped.
+
+    In flat sections two sections above, for overlaps.
+    """
+    flat, corrections = resources.volume.flat_sections, resources.corrections
+    if corrections is None:
+        return Halo(above=(2 if flat else 1, 1, 1))
+    return faces_halo((*corrections.links, *(corrections.links_over(2) if flat else ())))
 
 
 def compute(block: Block, inputs: Inputs, config: GraphConfig, resources: Resources) -> Outputs:
@@ -41,12 +47,15 @@ def compute(block: Block, inputs: Inputs, config: GraphConfig, resources: Resour
 
     Reads ``superpixels`` (Z, Y, X) uint64 over ``block.read``; 0 = masked: no node, no edge.
     """
-    labels = Labels.of(block, inputs["superpixels"])
-    flat = resources.volume.flat_sections
+    corrections = resources.corrections
+    assert corrections is not None
+    faces = faces_of(block, corrections)
+    columns = columns_of(block, corrections, 2) if resources.volume.flat_sections else []
+    labels = Labels.of(block, inputs["superpixels"], [*faces, *columns])
     return {
         "nodes": block_nodes(labels),
-        "edges": block_edges(labels),
-        "overlaps": block_overlaps(labels) if flat else dict(UNKNOWN["overlaps"]),
+        "edges": block_edges(labels, faces),
+        "overlaps": block_overlaps(labels, columns),
     }
 
 
@@ -79,9 +88,9 @@ NEIGHBOURS = TableSpec("neighbours", {"other": "uint64", "edge": "uint64"})
 
 STAGE = Stage(
     name="graph",
-    version=3,
+    version=4,
     config=GraphConfig,
-    reads=("superpixels",),
+    reads=("superpixels", "sections"),
     compute=compute,
     halo=halo,
     after=(

@@ -52,7 +52,7 @@ def dense_labels(ids: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np
 
 @compiled
 def node_totals(
-    labels: NDArray[np.int32], inner: NDArray[np.int64], begin: NDArray[np.int64], count: int
+    labels: NDArray[np.int32], inner: NDArray[np.int64], origin: NDArray[np.int64], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Totals of the voxels of every label, run by run along x.
 
@@ -61,8 +61,8 @@ def node_totals(
     labels
         (Z, Y, X) int32, contiguous, 0 = masked.
     inner
-        (3,) how many voxels along z, y, x are counted, from the array's first.
-    begin
+        (6,) z0 y0 x0 z1 y1 x1, half open: the box in the array that is counted.
+    origin
         (3,) where the array lies in the volume.
     count
         The highest label.
@@ -79,21 +79,21 @@ def node_totals(
     for row in range(count):
         for axis in range(3):
             box[row, axis], box[row, 3 + axis] = FAR, -1
-    for z in range(inner[0]):
-        for y in range(inner[1]):
-            x = 0
-            while x < inner[2]:
+    for z in range(inner[0], inner[3]):
+        for y in range(inner[1], inner[4]):
+            x = inner[2]
+            while x < inner[5]:
                 label = labels[z, y, x]
                 first = x
                 x += 1
-                while x < inner[2] and labels[z, y, x] == label:
+                while x < inner[5] and labels[z, y, x] == label:
                     x += 1
                 if label == 0:
                     continue
-                at, row = (begin[0] + z, begin[1] + y, begin[2] + first), label - 1
+                at, row = (origin[0] + z, origin[1] + y, origin[2] + first), label - 1
                 totals[row, 0] += x - first
                 _add_run(totals[row, 1:], at, 1, x - first)
-                end = (at[0] + 1, at[1] + 1, begin[2] + x)
+                end = (at[0] + 1, at[1] + 1, origin[2] + x)
                 for axis in range(3):
                     box[row, axis] = min(box[row, axis], at[axis])
                     box[row, 3 + axis] = max(box[row, 3 + axis], end[axis])
@@ -103,58 +103,64 @@ def node_totals(
 @compiled
 def pair_totals(
     labels: NDArray[np.int32],
-    reach: NDArray[np.int64],
-    shifts: NDArray[np.int64],
-    begin: NDArray[np.int64],
+    lower: NDArray[np.int64],
+    steps: NDArray[np.int64],
+    kinds: NDArray[np.int64],
+    origin: NDArray[np.int64],
+    columns: int,
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Totals of the pairs of different labels that lie a shift apart, run by run along x.
+    """Totals of the pairs of different labels that lie a step apart, run by run along x.
 
     Parameters
     ----------
     labels
         (Z, Y, X) int32, contiguous, 0 = masked: in no pair.
-    reach
-        (k, 3) of every shift: how many lower voxels along z, y, x, from the array's first.
-    shifts
-        (k, 3) from the lower to the upper voxel.
-    begin
+    lower
+        (k, 6) z0 y0 x0 z1 y1 x1 of every step, half open: the lower voxels, in the array.
+    steps
+        (k, 3) from a lower voxel to the upper one; both lie in the array.
+    kinds
+        (k,) column in which the pairs of a step are counted.
+    origin
         (3,) where the array lies in the volume.
+    columns
+        Number of kinds.
 
     Returns
     -------
     pairs
         (m,) uint64, each once: the lower label times 2**32, plus the higher one.
     totals
-        (m, k + 9) int64: pairs of voxels by shift; then sums of z, y, x and of zz, zy, zx,
+        (m, columns + 9) int64: pairs of voxels by kind; then sums of z, y, x and of zz, zy, zx,
         yy, yx, xx of twice the positions midway between both voxels.
     """
-    kinds = len(shifts)
     pairs = np.empty(FIRST_ROWS, np.uint64)
-    totals = np.zeros((FIRST_ROWS, kinds + MOMENTS), np.int64)
+    totals = np.zeros((FIRST_ROWS, columns + MOMENTS), np.int64)
     count = 0
     keys, rows = _table(pairs, count)
-    for kind in range(kinds):
-        dz, dy, dx = shifts[kind, 0], shifts[kind, 1], shifts[kind, 2]
-        for z in range(reach[kind, 0]):
-            for y in range(reach[kind, 1]):
-                lower, upper = labels[z, y], labels[z + dz, y + dy, dx:]
-                first, end = _next_run(lower, upper, 0, reach[kind, 2])
+    for k in range(len(steps)):
+        dz, dy, dx = steps[k, 0], steps[k, 1], steps[k, 2]
+        x0, width = lower[k, 2], lower[k, 5] - lower[k, 2]
+        for z in range(lower[k, 0], lower[k, 3]):
+            for y in range(lower[k, 1], lower[k, 4]):
+                under, over = labels[z, y, x0:], labels[z + dz, y + dy, x0 + dx :]
+                first, end = _next_run(under, over, 0, width)
                 while first < end:
                     if count == len(pairs):
                         pairs, totals = _longer(pairs), _taller(totals)
                         keys, rows = _table(pairs, count)
-                    a, b = lower[first], upper[first]
+                    a, b = under[first], over[first]
                     key = (np.uint64(min(a, b)) << HALF) | np.uint64(max(a, b))
                     place = _place(keys, key)
                     if keys[place] == 0:
                         keys[place], rows[place], pairs[count] = key, count, key
                         count += 1
                     row = totals[rows[place]]
-                    row[kind] += end - first
-                    at = (2 * (begin[0] + z) + dz, 2 * (begin[1] + y) + dy)
-                    x = 2 * (begin[2] + first) + dx
-                    _add_run(row[kinds:], (at[0], at[1], x), 2, end - first)
-                    first, end = _next_run(lower, upper, end, reach[kind, 2])
+                    row[kinds[k]] += end - first
+                    at = (2 * (origin[0] + z) + dz, 2 * (origin[1] + y) + dy)
+                    x = 2 * (origin[2] + x0 + first) + dx
+                    _add_run(row[columns:], (at[0], at[1], x), 2, end - first)
+                    first, end = _next_run(under, over, end, width)
     return pairs[:count], totals[:count]
 
 

@@ -39,6 +39,11 @@ class LabelsConfig(StageConfig):
     min_size_voxels: int = Field(
         0, ge=0, description="Neurons of fewer voxels become background; 0 = keep all."
     )
+    input_geometry: bool = Field(
+        True,
+        description="Where a coarser pyramid level is segmented by itself, write the neurons on "
+        "the input's finest grid, too.",
+    )
 
 
 def paint(
@@ -164,7 +169,7 @@ STAGE = Stage(
     version=1,
     config=LabelsConfig,
     reads=("superpixels", "nodes"),
-    arrays=(ArraySpec("neurons", "uint64", "labels"),),
+    arrays=(ArraySpec("neurons", "uint64", "labels", "neurons_input"),),
     compute=compute,
     before=(Step("sizes", _sizes, tasks=_size_tasks), Step("kept", _kept, tasks=_kept_tasks)),
 )

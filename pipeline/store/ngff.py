@@ -73,10 +73,10 @@ def read_image_metadata(attributes: Mapping[str, Any]) -> ImageMetadata | None:
     except (ValidationError, ValueError) as error:
         return _paths_only(found[0], _first_reason(error))
     axes = tuple(str(axis.name) for axis in parsed.axes)
-    units = [getattr(axis, "unit", None) for axis in parsed.axes][-3:]
+    units = [getattr(axis, "unit", None) for axis in parsed.axes]
     shared = parsed.coordinateTransformations or ()
     levels = tuple(
-        _level(dataset.path, (dataset.coordinateTransformations, shared), units)
+        _level(dataset.path, (dataset.coordinateTransformations, shared), axes, units)
         for dataset in parsed.datasets
     )
     return ImageMetadata(axes, levels)
@@ -118,9 +118,13 @@ def channel_window(label: str, low: float, high: float) -> dict[str, Any]:
     return {"channels": [{"label": label, "color": "FFFFFF", "active": True, "window": window}]}
 
 
-def _level(path: str, stages: Sequence[Sequence[Any]], units: Sequence[object]) -> LevelMetadata:
+def _level(
+    path: str, stages: Sequence[Sequence[Any]], axes: Sequence[str], units: Sequence[object]
+) -> LevelMetadata:
     """Apply the level's own transformations, then those of the whole image."""
-    scale, translation = [1.0] * len(units), [0.0] * len(units)
+    if len(axes) < len(AXES):
+        return LevelMetadata(path, f"its metadata has {len(axes)} axes, so none for z")
+    scale, translation = [1.0] * len(axes), [0.0] * len(axes)
     for transformation in (one for stage in stages for one in stage):
         kind = transformation.type
         vector = getattr(transformation, kind, None)
@@ -128,20 +132,27 @@ def _level(path: str, stages: Sequence[Sequence[Any]], units: Sequence[object]) 
             continue
         if vector is None:
             return LevelMetadata(path, f"the {kind} of its level {path} is not in the metadata")
-        last = [float(value) for value in vector[-len(units) :]]
+        if len(vector) != len(axes):
+            return LevelMetadata(path, f"the {kind} of its level {path} is not one for each axis")
         if kind == "scale":
-            scale = [s * v for s, v in zip(scale, last, strict=True)]
-            translation = [t * v for t, v in zip(translation, last, strict=True)]
+            scale = [s * v for s, v in zip(scale, vector, strict=True)]
+            translation = [t * v for t, v in zip(translation, vector, strict=True)]
         else:
-            translation = [t + v for t, v in zip(translation, last, strict=True)]
-    if len(units) != len(AXES):
-        return LevelMetadata(path, f"its metadata has {len(units)} axes, so none for z")
-    size = scale_to_nm(scale, units)
+            translation = [t + v for t, v in zip(translation, vector, strict=True)]
+    zyx = _zyx(axes)
+    size = scale_to_nm([float(scale[n]) for n in zyx], [units[n] for n in zyx])
     if isinstance(size, str):
         return LevelMetadata(path, size)
-    factors = [nanometres_per(unit) or 1.0 for unit in units]
-    z, y, x = (t * factor for t, factor in zip(translation, factors, strict=True))
+    z, y, x = (float(translation[n]) * (nanometres_per(units[n]) or 1.0) for n in zyx)
     return LevelMetadata(path, size, (z, y, x))
+
+
+def _zyx(axes: Sequence[str]) -> list[int]:
+    """Which axes are z, y and x; the last three if their names do not say."""
+    names = [name.lower() for name in axes]
+    if set(AXES) <= set(names):
+        return [names.index(axis) for axis in AXES]
+    return list(range(len(names) - len(AXES), len(names)))
 
 
 def _paths_only(multiscale: Mapping[str, Any], reason: str) -> ImageMetadata | None:

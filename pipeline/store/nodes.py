@@ -1,4 +1,4 @@
-"""Zarr nodes as directories: what a directory is, its attributes, atomic changes to them."""
+"""Zarr nodes: what lies at a place, its attributes; for directories atomic changes to them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from pipeline.store.place import Place, RemotePlace
 
 METADATA_FILES = frozenset({"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"})
 MARK = "neuron_pipeline"
@@ -18,12 +20,12 @@ MARK = "neuron_pipeline"
 
 @dataclass(frozen=True)
 class Node:
-    """A directory that holds a zarr array or group.
+    """A zarr array or group.
 
     Parameters
     ----------
     path
-        The directory.
+        Its directory or address.
     kind
         ``array`` or ``group``.
     zarr_format
@@ -34,48 +36,68 @@ class Node:
         The node's attributes.
     """
 
-    path: Path
+    path: Place
     kind: Literal["array", "group"]
     zarr_format: Literal[2, 3]
     metadata: str
     attributes: Mapping[str, Any]
 
 
-def read_node(path: Path) -> Node | None:
-    """What the directory is; ``None`` if it is not a zarr node.
+def read_node(place: Place) -> Node | None:
+    """What lies at a place; ``None`` if it is not a zarr node.
 
     Raises
     ------
     ValueError
         If a metadata file is not what it should be; the message names the file.
+    InputError
+        If a remote store refuses, or does not answer.
     """
-    if (path / "zarr.json").is_file():
-        content = read_json(path / "zarr.json")
+    read = _reader(place)
+    content = read("zarr.json")
+    if content is not None:
         kind = content.get("node_type")
         if kind not in ("array", "group"):
-            raise ValueError(f"{path / 'zarr.json'}: node_type is {kind!r}, not array or group")
+            raise ValueError(f"{place / 'zarr.json'}: node_type is {kind!r}, not array or group")
         attributes = content.get("attributes", {})
         if not isinstance(attributes, dict):
-            raise ValueError(f"{path / 'zarr.json'}: attributes is not an object")
-        return Node(path, kind, 3, json.dumps(content, sort_keys=True), attributes)
+            raise ValueError(f"{place / 'zarr.json'}: attributes is not an object")
+        return Node(place, kind, 3, json.dumps(content, sort_keys=True), attributes)
     files: tuple[tuple[str, Literal["array", "group"]], ...] = (
         (".zarray", "array"),
         (".zgroup", "group"),
     )
     for name, node_kind in files:
-        if (path / name).is_file():
-            text = json.dumps(read_json(path / name), sort_keys=True)
-            attributes_file = path / ".zattrs"
-            attributes = read_json(attributes_file) if attributes_file.is_file() else {}
-            return Node(path, node_kind, 2, text, attributes)
+        content = read(name)
+        if content is not None:
+            text = json.dumps(content, sort_keys=True)
+            return Node(place, node_kind, 2, text, read(".zattrs") or {})
     return None
+
+
+def _reader(place: Place) -> Callable[[str], dict[str, Any] | None]:
+    """Gives the object in a metadata file of a node, ``None`` if there is no such file."""
+    if not isinstance(place, RemotePlace):
+        return lambda name: read_json(place / name) if (place / name).is_file() else None
+    from pipeline.store.remote import read_objects
+
+    found = read_objects(place, ("zarr.json", ".zarray", ".zgroup", ".zattrs"))
+    return lambda name: _parsed(found[name], place / name) if name in found else None
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file; ``ValueError`` naming the file if it is damaged."""
     try:
-        content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+        data = file.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{file}: damaged metadata ({error})") from error
+    return _parsed(data, file)
+
+
+def _parsed(data: bytes, file: Place) -> dict[str, Any]:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file}: damaged metadata ({error})") from error
     if not isinstance(content, dict):
         raise ValueError(f"{file}: damaged metadata (not a JSON object)")

@@ -15,6 +15,8 @@ from pipeline.contract import ArraySpec, Box, Table, TableSpec, Triple
 from pipeline.errors import OutputError
 from pipeline.store.arrays import check_files, create_volume_array, open_array, read_box, write_box
 from pipeline.store.background import BackgroundBlocks
+from pipeline.store.input_grid import InputGrid
+from pipeline.store.input_labels import InputLabels
 from pipeline.store.layout import (
     ROOT_IMAGE,
     Geometry,
@@ -34,6 +36,7 @@ from pipeline.store.nodes import (
     write_group,
 )
 from pipeline.store.ownership import LAYOUT, STORE_VERSION, StoreLayout, check_apart, make_room
+from pipeline.store.place import Place, as_place
 from pipeline.store.pyramid import Kind, Pyramid
 from pipeline.store.rows import StoredRows
 from pipeline.store.tables import (
@@ -82,7 +85,7 @@ class Output:
         *,
         volume: Geometry,
         block_shape: Triple,
-        source: str | Path | None = None,
+        source: str | Place | None = None,
         overwrite: bool = False,
     ) -> Self:
         """Make an empty store.
@@ -106,7 +109,7 @@ class Output:
             If something else is there, or input and output lie inside each other.
         """
         path = Path(path)
-        inputs = [Path(source)] if source is not None else []
+        inputs = [as_place(source)] if source is not None else []
         if isinstance(volume, Volume):
             inputs += [volume.path, volume.source.node.path]
         for one in inputs:
@@ -317,6 +320,47 @@ class Output:
             ome = image_attributes(self.levels, name, "mode")
             self._update(group, {"ome": {**ome, "image-label": {"source": {"image": "../../"}}}})
             self._list_label(name, present=True)
+
+    def input_labels(self, name: str, source: str, grid: InputGrid) -> InputLabels:
+        """The copy of a label array on the grid of the input, to be written file by file.
+
+        Parameters
+        ----------
+        name
+            Of the copy.
+        source
+            A label array, complete before the first file is written.
+        grid
+            Of the input.
+        """
+        return InputLabels(
+            self._group(name),
+            self._array(source),
+            self.shape,
+            grid,
+            self.block_shape,
+            self.background,
+        )
+
+    def create_input_labels(self, labels: InputLabels) -> None:
+        """Make such a copy, empty; an old one is removed."""
+        self.remove(labels.group.name)
+        write_group(labels.group, {})
+        labels.create()
+
+    def finish_input_labels(self, labels: InputLabels) -> None:
+        """List such a copy in the metadata, so that viewers find it.
+
+        Raises
+        ------
+        OutputError
+            If a file is missing or empty.
+        """
+        labels.check()
+        ome = image_attributes([labels.level], labels.group.name, "nearest")
+        source = {"image-label": {"source": {"image": "../../"}}}
+        self._update(labels.group, {"ome": {**ome, **source}})
+        self._list_label(labels.group.name, present=True)
 
     def create_table(
         self,

@@ -10,6 +10,7 @@ from pipeline.contract import Triple
 from pipeline.errors import OutputError
 from pipeline.store.layout import Nanometres
 from pipeline.store.nodes import MARK, read_node, remove_directory
+from pipeline.store.place import Place, RemotePlace, as_place
 
 LAYOUT = "layout"
 """Key, among this program's attributes, that an output store has."""
@@ -39,15 +40,20 @@ def is_output(path: str | Path) -> bool:
     return node is not None and LAYOUT in node.attributes.get(MARK, {})
 
 
-def check_apart(source: str | Path, output: str | Path) -> None:
+def check_apart(source: str | Place, output: str | Path) -> None:
     """Check that neither of two paths is or lies inside the other, symbolic links followed.
+
+    A remote source is apart from all outputs, which are folders.
 
     Raises
     ------
     OutputError
         If writing or overwriting the output would touch the input.
     """
-    inside, outside = Path(source).resolve(), Path(output).resolve()
+    place = as_place(source)
+    if isinstance(place, RemotePlace):
+        return
+    inside, outside = place.resolve(), Path(output).resolve()
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):
         raise OutputError(
             f"{output}: overlaps the input {source}, which is never written to; choose another "

@@ -31,6 +31,9 @@ NANOMETRES = {
 PLAUSIBLE_NM = (2.0, 200.0)
 """Voxel edges of EM volumes; a number without a unit is read as nanometres within them."""
 
+POSSIBLE_NM = (0.1, 1e5)
+"""Voxel edges that metadata may state with a unit; others come of a wrong unit."""
+
 HINT = "give the voxel size with --voxel-size Z,Y,X in nm"
 
 
@@ -64,8 +67,12 @@ def scale_to_nm(
     Returns
     -------
     voxel_size_nm
-        zyx, in nanometres; or a sentence saying what is wrong.
+        zyx, in nanometres; or a sentence saying what is wrong: an edge that is not positive, no
+        unit, one that is not of length (pixel, inch, degree), or an edge outside
+        ``POSSIBLE_NM``.
     """
+    if len(scale) != 3 or len(units) != 3:
+        return f"its voxel size {_show(scale)} is not one of z, y, x"
     if any(not 0 < size < float("inf") for size in scale):
         return f"its voxel size {_show(scale)} is not positive and finite"
     missing = [unit is None or unit == "" for unit in units]
@@ -82,7 +89,16 @@ def scale_to_nm(
     if len(known) < len(factors):
         named = ", ".join(str(unit) for unit in units)
         return f"its voxel size has a missing or unknown unit (z, y, x: {named})"
-    return _triple([size * factor for size, factor in zip(scale, known, strict=True)])
+    sizes = [size * factor for size, factor in zip(scale, known, strict=True)]
+    low, high = POSSIBLE_NM
+    # a hundred millionth of room: .00000001 cm is not quite .1 nm
+    if any(not low * (1 - 1e-8) <= size <= high * (1 + 1e-8) for size in sizes):
+        named = ", ".join(str(unit) for unit in units)
+        return (
+            f"its voxel size {_show(scale)} ({named}) is {_show(sizes)} nm, outside {low:g} to "
+            f"{high:g} nm, so the unit is probably wrong"
+        )
+    return _triple(sizes)
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:

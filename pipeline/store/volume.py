@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from pipeline.contract import Box, Triple, VolumeInfo
 from pipeline.errors import InputError
 from pipeline.store.arrays import show
 from pipeline.store.layout import Nanometres
-from pipeline.store.nodes import chunk_files
+from pipeline.store.place import Place, as_place
 from pipeline.store.source import Source, find_source
 from pipeline.store.units import HINT
 
@@ -28,9 +27,9 @@ class Volume:
     Parameters
     ----------
     path
-        As given.
+        As given: a folder, or an address.
     source
-        The array on disk.
+        The array there.
     voxel_size_nm
         zyx, in nanometres.
     translation_nm
@@ -39,7 +38,7 @@ class Volume:
         The region in voxels of the array on disk.
     """
 
-    path: Path
+    path: Place
     source: Source
     voxel_size_nm: Nanometres
     translation_nm: Nanometres
@@ -81,7 +80,8 @@ class Volume:
         Raises
         ------
         InputError
-            If a chunk is damaged.
+            If a chunk is damaged or may not be read; a ``StoreError`` if a remote store does not
+            answer.
         """
         if not _inside(box, self.shape):
             raise AssertionError(f"box {show(box)} leaves the volume {self.shape}")
@@ -93,9 +93,10 @@ class Volume:
         Raises
         ------
         InputError
-            If a chunk file is empty: what an interrupted copy leaves.
+            If a chunk is empty, which is what an interrupted copy leaves, or a remote store has
+            none.
         """
-        facts = {
+        facts: dict[str, Any] = {
             "shape": self.shape,
             "dtype": self.source.array.dtype.str,
             "metadata": self.source.node.metadata,
@@ -103,27 +104,28 @@ class Volume:
             "translation_nm": self.translation_nm,
             "roi": (self.roi.begin, self.roi.end),
         }
+        if not self.source.axes.are_plain:
+            facts["axes"] = (self.source.axes.fixed, self.source.axes.zyx)
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-        for name, status in chunk_files(self.source.node.path):
-            if status.st_size == 0:
-                raise InputError(f"{self.source.node.path / name}: chunk is empty; copy it again")
-            digest.update(f"\n{name} {status.st_size} {status.st_mtime_ns}".encode())
+        self.source.add_stamps(digest, self.roi)
         return digest.hexdigest()
 
 
 def open_volume(
-    path: str | Path,
+    path: str | Place,
     *,
     level: int | None = None,
     voxel_size_nm: tuple[float, ...] | None = None,
     roi: Box | None = None,
+    channel: int | None = None,
+    time: int | None = None,
 ) -> Volume:
     """Open an OME-Zarr image (0.4 or 0.5) or a bare zarr array (format 2 or 3).
 
     Parameters
     ----------
     path
-        The image's group, or the array.
+        The image's group, or the array: a folder, or an address such as ``s3://...``.
     level
         Pyramid level; the finest by default.
     voxel_size_nm
@@ -132,14 +134,17 @@ def open_volume(
         and so is taken for nanometres (see ``units``).
     roi
         Region to use, in voxels of the chosen level; all by default.
+    channel, time
+        Place on these axes, from 0; needed where they are longer than 1.
 
     Raises
     ------
     InputError
-        If the path, shape, dtype, voxel size or region cannot be used.
+        If the path, shape, dtype, voxel size or region cannot be used; a ``StoreError`` if a
+        remote store does not answer.
     """
-    path = Path(path)
-    source = find_source(path, level)
+    place = as_place(path)
+    source = find_source(place, level, channel=channel, time=time)
     if source.array.dtype.name not in DTYPES:
         raise InputError(
             f"{source.node.path}: has dtype {source.array.dtype.name}; convert it to one of "
@@ -148,10 +153,10 @@ def open_volume(
     size, translation = _place(source, voxel_size_nm)
     region = checked_roi(source.node.path, source.shape, roi)
     z, y, x = (t + b * s for t, b, s in zip(translation, region.begin, size, strict=True))
-    return Volume(path, source, size, (z, y, x), region)
+    return Volume(place, source, size, (z, y, x), region)
 
 
-def checked_roi(path: Path, shape: Triple, roi: Box | None) -> Box:
+def checked_roi(path: Place, shape: Triple, roi: Box | None) -> Box:
     """The region, or the whole volume.
 
     Raises

@@ -49,9 +49,28 @@ def _uniform(low: float, high: float, generator: torch.Generator) -> float:
 
 
 def sampling_grid(
-    crop: int, height: int, width: int, config: AugmentationConfig, generator: torch.Generator
+    crop: int,
+    height: int,
+    width: int,
+    config: AugmentationConfig,
+    generator: torch.Generator,
+    near: tuple[int, int] | None = None,
 ) -> Tensor:
     """Where in a section of height × width the pixels of a warped crop are read.
+
+    Parameters
+    ----------
+    crop
+        Side of the crop, in pixels.
+    height, width
+        Of the section.
+    config
+        How far it is changed.
+    generator
+        Of all that is random.
+    near
+        y, x of a pixel that the crop shall hold, not always in its middle; ``None``: its place
+        is uniform.
 
     Returns
     -------
@@ -71,8 +90,13 @@ def sampling_grid(
         coarse = torch.randn(1, 2, points, points, generator=generator) * config.elastic_pixels
         fine = F.interpolate(coarse, size=(crop, crop), mode="bicubic", align_corners=True)[0]
         field_x, field_y = field_x + fine[0], field_y + fine[1]
-    centre_x = _uniform(0, width - 1, generator)
-    centre_y = _uniform(0, height - 1, generator)
+    if near is None:
+        centre_x = _uniform(0, width - 1, generator)
+        centre_y = _uniform(0, height - 1, generator)
+    else:
+        aside = (crop / scale) / 4  # a crop that is turned still holds what lies so far aside
+        centre_x = near[1] + _uniform(-aside, aside, generator)
+        centre_y = near[0] + _uniform(-aside, aside, generator)
     reach = (crop / scale) / 2.5
     centre_x = _inside(centre_x, reach, width)
     centre_y = _inside(centre_y, reach, height)

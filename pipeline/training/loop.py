@@ -11,75 +11,18 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.boundaries.device import autocast
 from pipeline.boundaries.networks import NETWORKS
-from pipeline.boundaries.networks.rc_spcnet import RCSPCNetConfig
 from pipeline.errors import ConfigError, ModelError
-from pipeline.training.augmentation import AugmentationConfig, grey_values, sampling_grid, warp
+from pipeline.training.config import TrainingConfig
+from pipeline.training.crops import TrainingVolume, draw, generator_of
 from pipeline.training.losses import LOSSES
-from pipeline.training.targets import IGNORE
-
-
-class TrainingConfig(BaseModel):
-    """One training of a boundary network."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    network: RCSPCNetConfig = Field(RCSPCNetConfig(), description="Shape of the network.")
-    augmentation: AugmentationConfig = Field(
-        AugmentationConfig(), description="How far crops are changed."
-    )
-    steps: int = Field(10_000, ge=1, description="Number of optimiser steps.")
-    batch: int = Field(4, ge=1, description="Crops a step.")
-    crop: int = Field(256, ge=32, multiple_of=8, description="Side of a crop, in pixels.")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW.")
-    warmup_steps: int = Field(200, ge=1, description="Steps of linear warm-up before the cosine.")
-    weight_decay: float = Field(1e-2, ge=0, description="Weight decay of AdamW.")
-    gradient_norm: float = Field(1.0, gt=0, description="Gradients are clipped at this norm.")
-    loss: Literal["cross_entropy", "soft_dice", "cross_entropy_and_dice"] = Field(
-        "cross_entropy_and_dice", description="Name of the loss."
-    )
-    boundary_weight: float = Field(
-        1.5, gt=0, description="Weight of boundary pixels in the cross-entropy."
-    )
-    average_decay: float = Field(
-        0.999, ge=0, lt=1, description="Decay of the exponential moving average of the weights."
-    )
-    seed: int = Field(0, ge=0, description="Seed of everything random.")
-    checkpoint_steps: int = Field(250, ge=1, description="Steps between checkpoints.")
-
-
-@dataclass(frozen=True)
-class TrainingVolume:
-    """Sections to learn from.
-
-    Parameters
-    ----------
-    name
-        For messages.
-    raw
-        (Z, Y, X) float32, 0..1 (see ``pipeline.normalisation``).
-    target
-        (Z, Y, X) uint8: 0, 1 = boundary, 255 = ignore.
-    weight
-        Relative number of crops drawn from this volume.
-    isotropic
-        Crops are drawn from the three planes, not from xy alone.
-    """
-
-    name: str
-    raw: NDArray[np.float32]
-    target: NDArray[np.uint8]
-    weight: float = 1.0
-    isotropic: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,38 +33,6 @@ class Progress:
     steps: int
     loss: float
     learning_rate: float
-
-
-def generator_of(seed: int, step: int) -> torch.Generator:
-    """The generator of one step."""
-    mixed = np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(mixed >> np.uint64(1)))
-
-
-def draw(
-    volumes: Sequence[TrainingVolume], config: TrainingConfig, step: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The batch of a step: raw (N, 1, H, W), target and known (N, H, W), float32."""
-    generator = generator_of(config.seed, step)
-    weights = torch.tensor([v.weight for v in volumes], dtype=torch.float32)
-    chosen = torch.multinomial(weights, config.batch, replacement=True, generator=generator)
-    crops = [_crop(volumes[int(i)], config, generator) for i in chosen]
-    raw, target, known = (torch.stack(parts) for parts in zip(*crops, strict=True))
-    return raw[:, None], target, known
-
-
-def _crop(
-    volume: TrainingVolume, config: TrainingConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    axis = int(torch.randint(3, (), generator=generator)) if volume.isotropic else 0
-    z = int(torch.randint(volume.raw.shape[axis], (), generator=generator))
-    raw = torch.from_numpy(np.ascontiguousarray(volume.raw.take(z, axis)))
-    section = np.ascontiguousarray(volume.target.take(z, axis))
-    known = torch.from_numpy((section != IGNORE).astype(np.float32))
-    target = torch.from_numpy((section == 1).astype(np.float32))
-    grid = sampling_grid(config.crop, raw.shape[0], raw.shape[1], config.augmentation, generator)
-    raw, target, known = warp(raw, target, known, grid)
-    return grey_values(raw, config.augmentation, generator), target, known
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:

@@ -21,6 +21,7 @@ from benchmarks.graph_problems import (
     tiled_problem,
 )
 from pipeline.contract import Resources, VolumeInfo
+from pipeline.corrections import Corrections
 from pipeline.graph import STAGE
 from pipeline.graph.stage import GraphConfig
 from pipeline.multicut.costs import signed_costs
@@ -40,7 +41,8 @@ def grid_labels(sections: int = 2) -> NDArray[np.uint64]:
 def grid_graph(seed: int = 0) -> RealGraph:
     labels = grid_labels()
     info = VolumeInfo(labels.shape, (40, 4, 4), "uint8")
-    tables = run_stage(STAGE, {"superpixels": labels}, GraphConfig(), Resources(info))
+    given = Resources(info, corrections=Corrections.none(len(labels), 0, 1))
+    tables = run_stage(STAGE, {"superpixels": labels}, GraphConfig(), given)
     p_cut = np.random.default_rng(seed).uniform(0.05, 0.95, len(tables["edges"]["uv"]))
     return real_graph(tables["nodes"], tables["edges"], p_cut.astype(np.float32), info)
 

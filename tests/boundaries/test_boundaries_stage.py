@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from defective_sections import corrected
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from pydantic import ValidationError
@@ -14,12 +16,12 @@ from torch import Tensor, nn
 from pipeline.boundaries.model import BoundaryModel
 from pipeline.boundaries.stage import STAGE, BoundariesConfig, compute, tiles
 from pipeline.contract import Halo, Resources, Triple, VolumeInfo
+from pipeline.corrections import Corrections
 from pipeline.errors import ModelError
 from pipeline.grid import blocks, whole
 from pipeline.held import HeldInputs
 
 ISOTROPIC = (8.0, 8.0, 8.0)
-RANGE = {"low": np.array([0.0]), "high": np.array([255.0])}
 
 
 def grey(shape: Triple, seed: int = 0) -> NDArray[np.uint8]:
@@ -29,7 +31,8 @@ def grey(shape: Triple, seed: int = 0) -> NDArray[np.uint8]:
 def resources(network: nn.Module, shape: Triple, halo: int, stride: int = 1) -> Resources:
     model = BoundaryModel(network.eval(), {}, halo, stride)
     info = VolumeInfo(shape, ISOTROPIC, "uint8")
-    return Resources(info, {"network": model, "device": "cpu"})
+    none = Corrections.none(shape[0], 0, 255)
+    return Resources(info, {"network": model, "device": "cpu"}, corrections=none)
 
 
 def settings(precision: Any = "fp32", **values: Any) -> BoundariesConfig:
@@ -49,7 +52,7 @@ def by_blocks(
     result = np.full(shape, 77, np.uint8)
     for block in blocks(shape, block_shape, STAGE.halo(config, given)):
         read = block.read.slices
-        inputs = HeldInputs({"raw": raw[read], "intensity": RANGE, "foreground": tissue[read]})
+        inputs = HeldInputs({"raw": raw[read], "foreground": tissue[read]})
         result[block.write.slices] = compute(block, inputs, config, given)["boundaries"]
     return result
 
@@ -275,6 +278,43 @@ def test_a_block_of_background_reads_no_raw_data() -> None:
     assert not found["boundaries"].any()
 
 
+@pytest.mark.parametrize("planes", ["xy", "three"])
+@pytest.mark.parametrize("bad", [[3], [2, 3, 4], [0, 1, 6]], ids=str)
+@pytest.mark.parametrize("block_shape", [(2, 8, 8), (4, 8, 24), (7, 16, 24)], ids=str)
+def test_in_any_blocks_bad_sections_are_predicted_as_if_their_sources_stood_there(
+    block_shape: Triple, bad: list[int], planes: Any, lopsided: Any
+) -> None:
+    shape = (7, 13, 18)
+    config = settings(planes=planes, tile=(2, 8, 8), batch=3, augmentation="none")
+    corrections = corrected(7, bad=bad)
+    raw = grey(shape)
+    raw[bad] = 0
+    given = resources(lopsided(), shape, halo=2)
+    expected = at_once(raw[corrections.source], config, given)
+    bridged = replace(given, corrections=corrections)
+    assert_array_equal(by_blocks(raw, block_shape, config, bridged), expected)
+    assert (at_once(raw, config, given) != expected).any()
+
+
+@pytest.mark.parametrize("planes", ["xy", "three"])
+def test_sections_of_other_ranges_or_inverted_contrast_are_predicted_as_the_others(
+    planes: Any, lopsided: Any
+) -> None:
+    shape = (6, 13, 18)
+    config = settings(planes=planes, tile=(2, 8, 8), batch=2, augmentation="none")
+    raw = grey(shape) // 4
+    given = resources(lopsided(), shape, halo=2)
+    none = Corrections.none(6, 0, 64)
+    expected = at_once(raw, config, replace(given, corrections=none))
+    # multiples and sums of powers of two: exact in float32
+    gain, offset = np.array([1, 2, 3, 1, -1, -2]), np.array([0, 16, 7, 128, 64, 200])
+    changed = (raw * gain[:, None, None] + offset[:, None, None]).astype(np.uint8)
+    own = Corrections(offset * 1.0, 64.0 * gain + offset, none.source, none.place)
+    assert_array_equal(by_blocks(changed, (4, 8, 8), config, replace(given, corrections=own)),
+                       expected)  # fmt: skip
+    assert (at_once(changed, config, given) != expected).any()
+
+
 def test_inputs_are_not_mutated(lopsided: Any) -> None:
     shape = (3, 8, 8)
     raw = grey(shape)
@@ -293,6 +333,15 @@ def test_halo_is_the_networks_and_along_z_only_with_three_planes(lopsided: Any) 
     given = resources(lopsided(), (8, 8, 8), halo=24)
     assert STAGE.halo(BoundariesConfig(planes="xy"), given) == Halo((0, 24, 24), (0, 24, 24))
     assert STAGE.halo(BoundariesConfig(planes="three"), given) == Halo((24,) * 3, (24,) * 3)
+
+
+def test_the_halo_reaches_the_sections_that_stand_in_the_place_of_others(lopsided: Any) -> None:
+    given = replace(resources(lopsided(), (8, 8, 8), halo=24), corrections=corrected(8, bad=[2, 3]))
+    planned = replace(given, corrections=None)
+    for planes, z in (("xy", 0), ("three", 24)):
+        config = BoundariesConfig(planes=planes)  # type: ignore[arg-type]
+        assert STAGE.halo(config, given) == Halo.symmetric(z + 1, 24, 24)
+        assert STAGE.halo(config, planned) == Halo.symmetric(z, 24, 24)
 
 
 @pytest.mark.parametrize(

@@ -394,7 +394,7 @@ def test_usage_errors_end_with_code_2(call: Any, arguments: tuple[str, ...]) -> 
         (("evaluate", "{folder}", "{volume}"), "is not a zarr"),
         (("status", "{volume}"), "is not an output store of this program"),
         (("status", "{folder}/no.zarr"), "is not an output store of this program"),
-        (("import", "{folder}/a.png", "{folder}/b.zarr"), r"no importer for '\.png'; known: \.tif"),
+        (("import", "{folder}/a.png", "{folder}/b.zarr"), "a.png: does not exist"),
         (("import", "{folder}/a.tif", "{folder}/b.zarr"), "a.tif"),
         (("synth", "{folder}/s", "--shape", "4,x,4"), "give Z,Y,X in voxels"),
         (("show-config", "--config", "nothing"), "no preset 'nothing'"),

@@ -44,7 +44,7 @@ def test_run_then_status_then_evaluate(
     assert len(list((tmp_path / "v.neurons.pictures").glob("*.png"))) >= 2
 
     rows = call("status", output, "--json")
-    assert states(rows) == ["done"] * 10
+    assert states(rows) == ["done"] * 11
     table = call("status", output)
     assert table.code == 0
     assert "superpixels" in table.out
@@ -58,7 +58,7 @@ def test_run_then_status_then_evaluate(
     before = contents(output)
     again = call("run", volume, "--config", config, "--no-pictures")
     assert again.code == 0
-    assert "[3/10] boundaries: 4 blocks in " in done.err
+    assert "[4/11] boundaries: 4 blocks in " in done.err
     assert "boundaries:" not in again.err, "a current stage was run again"
     np.testing.assert_array_equal(contents(output)["neurons/0"], before["neurons/0"])
 
@@ -98,11 +98,11 @@ def test_an_ended_run_says_how_to_go_on(
     assert "the same command goes on" in stopped.err
     output = tmp_path / "v.neurons.zarr"
     assert (
-        states(call("status", output, "--json")) == ["done"] * 4 + ["unfinished"] + ["missing"] * 5
+        states(call("status", output, "--json")) == ["done"] * 5 + ["unfinished"] + ["missing"] * 5
     )
     monkeypatch.undo()
     assert call("run", volume, "--config", config, "--no-pictures").code == 0
-    assert states(call("status", output, "--json")) == ["done"] * 10
+    assert states(call("status", output, "--json")) == ["done"] * 11
 
 
 def test_a_region_is_scored_against_the_uncut_truth(
@@ -119,7 +119,7 @@ def test_a_region_is_scored_against_the_uncut_truth(
     cut = tmp_path / "cut.tif"
     tifffile.imwrite(cut, tissue.cells[1:4, 2:24, 0:20].astype(np.uint16))
     assert call("evaluate", output, cut).out == done.out
-    assert states(call("status", output, "--json")) == ["done"] * 10
+    assert states(call("status", output, "--json")) == ["done"] * 11
 
 
 def test_a_mask_is_kept_with_the_output_and_its_background_stays_empty(
@@ -131,7 +131,7 @@ def test_a_mask_is_kept_with_the_output_and_its_background_stays_empty(
     command = ("run", volume, "--config", config, "--mask", tmp_path / "mask.tif", "--no-pictures")
     assert call(*command).code == 0
     output = tmp_path / "v.neurons.zarr"
-    assert states(call("status", output, "--json")) == ["done"] * 10
+    assert states(call("status", output, "--json")) == ["done"] * 11
     np.testing.assert_array_equal(contents(output)["neurons/0"] > 0, mask > 0)
     (tmp_path / "mask.tif").touch()
     why = reasons(call("status", output, "--json"))
@@ -146,12 +146,12 @@ def test_status_shows_what_a_changed_input_makes_stale(
     chunk = next(p for p in sorted(volume.rglob("*")) if p.is_file() and p.name != "zarr.json")
     chunk.touch()
     answer = call("status", tmp_path / "v.neurons.zarr", "--json")
-    assert states(answer) == ["stale"] * 10
+    assert states(answer) == ["stale"] * 11
     why = reasons(answer)
     assert why["intensity"] == "raw changed"
-    assert why["graph"] == "depends on superpixels"
+    assert why["graph"] == "depends on sections; depends on superpixels"
     shown = call("status", tmp_path / "v.neurons.zarr").out
-    assert "graph is stale: depends on superpixels" in shown
+    assert "graph is stale: depends on sections; depends on superpixels" in shown
 
 
 def test_status_of_an_output_whose_input_is_gone_is_one_line(
@@ -167,5 +167,6 @@ def test_status_of_an_output_whose_input_is_gone_is_one_line(
 def test_show_config_resolves_every_auto(call: Any, volume: Path) -> None:
     answer = call("show-config", volume)
     assert answer.code == 0
-    assert "auto\n" not in answer.out.replace("precision: auto", "")
+    later = answer.out.replace("precision: auto", "").replace("pixel_nm: auto", "")
+    assert "auto\n" not in later
     assert "  # P(boundary) from which on" in answer.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import pipeline.features.totals
 import pipeline.intervals
 import pipeline.tables
 from pipeline.contract import BLOCKS
+from pipeline.corrections import Corrections
 from pipeline.features import STAGE
 from pipeline.features.config import FeaturesConfig
 from pipeline.graph import STAGE as GRAPH
@@ -26,7 +28,8 @@ from pipeline.tables import row_tasks
 FLAT_NM = (40.0, 4.0, 4.0)
 CUBIC_NM = (8.0, 8.0, 8.0)
 CONFIG = FeaturesConfig(sigmas_voxels=(0.8, 1.2))
-INTENSITY = {"low": np.array([100.0]), "high": np.array([900.0])}
+LOW, HIGH = 100.0, 900.0
+"""Grey values that become 0 and 1."""
 
 
 def volume_of(rng, shape, flat):
@@ -60,19 +63,24 @@ def finished(stage, known, parts, config, resources, inputs_of=HeldInputs):
     return tables
 
 
+def corrected(resources):
+    """The same; where sections have no corrections, those of a volume without defects."""
+    none = Corrections.none(resources.volume.shape[0], LOW, HIGH)
+    return replace(resources, corrections=resources.corrections or none)
+
+
 def graph_of(superpixels, resources):
-    config, block = GraphConfig(), whole(superpixels.shape)
+    config, block, resources = GraphConfig(), whole(superpixels.shape), corrected(resources)
     part = GRAPH.compute(block, {"superpixels": superpixels}, config, resources)
     return finished(GRAPH, {}, [part], config, resources)
 
 
 def parts_of(arrays, resources, block_shape, config=CONFIG):
     """What every block keeps."""
-    parts = []
+    parts, resources = [], corrected(resources)
     for block in blocks(resources.volume.shape, block_shape, STAGE.halo(config, resources)):
         crop = {name: array[block.read.slices] for name, array in arrays.items()}
-        inputs = HeldInputs({**crop, "intensity": INTENSITY})
-        parts.append(STAGE.compute(block, inputs, config, resources))
+        parts.append(STAGE.compute(block, HeldInputs(crop), config, resources))
     return parts
 
 

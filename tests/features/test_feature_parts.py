@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.contract import Resources, VolumeInfo
+from pipeline.corrections import Corrections
 from pipeline.features.channels import channel_names
 from pipeline.features.config import FeaturesConfig
 from pipeline.features.parts import measured_parts
@@ -22,10 +23,10 @@ def measured(voxel_size, threads=1, **parameters):
         "raw": rng.integers(0, 1000, SHAPE, dtype=np.uint16),
         "boundaries": rng.integers(0, 256, SHAPE, dtype=np.uint8),
         "superpixels": superpixels.astype(np.uint64),
-        "intensity": {"low": np.array([100.0]), "high": np.array([900.0])},
     }
     config = FeaturesConfig(sigmas_voxels=(0.8, 1.2), **parameters)
-    resources = Resources(VolumeInfo(SHAPE, voxel_size, "uint16"), threads=threads)
+    volume, corrections = VolumeInfo(SHAPE, voxel_size, "uint16"), Corrections.none(4, 100, 900)
+    resources = Resources(volume, {}, threads, corrections)
     names = channel_names(config.resolved(resources.volume))
     return measured_parts(whole(SHAPE), inputs, config, resources), names
 
@@ -70,7 +71,8 @@ def test_samples_are_counted_once_in_every_channel():
 
 
 def test_every_block_keeps_the_same_columns_and_dtypes_whatever_it_holds():
-    flat = Resources(VolumeInfo((2, 300, 300), FLAT_NM, "uint8"))
+    volume = VolumeInfo((2, 300, 300), FLAT_NM, "uint8")
+    flat = Resources(volume, corrections=Corrections.none(2, 0, 9))
     config = FeaturesConfig(sigmas_voxels=(0.8,), families=("raw",))
     kept = []
     for superpixels in (np.zeros, np.ones):  # all masked; one with more voxels than uint16 holds
@@ -78,7 +80,6 @@ def test_every_block_keeps_the_same_columns_and_dtypes_whatever_it_holds():
             "raw": np.ones(flat.volume.shape, np.uint8),
             "boundaries": np.ones(flat.volume.shape, np.uint8),
             "superpixels": superpixels(flat.volume.shape, np.uint64),
-            "intensity": {"low": np.array([0.0]), "high": np.array([9.0])},
         }
         part = measured_parts(whole(flat.volume.shape), inputs, config, flat)
         kept.append(

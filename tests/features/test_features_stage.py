@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from defective_sections import corrected, slow_steps
 from feature_steps import (
     CONFIG,
     CUBIC_NM,
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from pipeline import held
 from pipeline.contract import KEY, Resources, VolumeInfo
+from pipeline.corrections import Corrections
 from pipeline.errors import ConfigError
 from pipeline.features import STAGE
 from pipeline.features.config import FAMILIES, FeaturesConfig
@@ -44,6 +46,66 @@ def test_blocks_in_any_order_and_small_tasks_give_the_features_of_the_whole(voxe
     assert len(expected["nodes"]["features"]) == len(tables["nodes"]["id"]) > 40
     for name, array in arrays.items():
         assert np.array_equal(array, before[name]), name
+
+
+DEFECTS = {
+    "gap on a border of blocks": {"bad": [5]},
+    "double gap and bad ends": {"bad": [0, 6, 7, 12]},
+    "slips": {"slips": {4: (3, -2), 5: (-4, 6)}},
+    "slip in a gap": {"bad": [4, 5], "slips": {4: (3, 0), 5: (0, -9)}},
+}
+
+
+@pytest.mark.parametrize("defects", DEFECTS.values(), ids=DEFECTS)
+@pytest.mark.parametrize("voxel_size", [FLAT_NM, CUBIC_NM], ids=["flat", "cubic"])
+def test_blocks_give_the_features_of_the_whole_where_sections_have_defects(voxel_size, defects):
+    rng, shape = np.random.default_rng(1), (13, 22, 21)
+    corrections = corrected(13, **defects, low=100, high=900)
+    resources = Resources(VolumeInfo(shape, voxel_size, "uint16"), corrections=corrections)
+    arrays = volume_of(rng, shape, voxel_size == FLAT_NM)
+    expected, tables = run(arrays, resources, shape)
+    for block_shape in ((5, 9, 10), (1, 22, 7)):
+        found, _ = run(arrays, resources, block_shape, rng)
+        for table in ("edges", "nodes"):
+            assert np.array_equal(found[table]["features"], expected[table]["features"])
+    assert len(tables["edges"]["uv"]) > 100
+
+
+def test_grey_values_of_a_bridged_section_are_those_of_its_source_and_the_map_is_its_own():
+    rng, shape = np.random.default_rng(1), (6, 14, 15)
+    arrays = volume_of(rng, shape, True)
+    bridged = {**arrays, "raw": arrays["raw"].copy()}
+    bridged["raw"][3] = bridged["raw"][2]
+    black = {**arrays, "raw": arrays["raw"].copy()}
+    black["raw"][3] = 0
+    for voxel_size in (FLAT_NM, CUBIC_NM):
+        corrections = corrected(6, bad=[3], low=100, high=900)
+        resources = Resources(VolumeInfo(shape, voxel_size, "uint16"), corrections=corrections)
+        found, tables = run(black, resources, shape)
+        same, _ = run(bridged, resources, shape)
+        for table in ("edges", "nodes"):
+            assert np.array_equal(found[table]["features"], same[table]["features"])
+        nodes, name = columns("nodes", found, resources), "boundary/mean"
+        for row, node in enumerate(tables["nodes"]["id"]):
+            mean = arrays["boundaries"][arrays["superpixels"] == node].mean() / 255
+            assert nodes[name][row] == pytest.approx(mean, rel=1e-5)
+
+
+def test_every_section_is_seen_in_its_own_range():
+    shape = (4, 14, 15)
+    arrays = volume_of(np.random.default_rng(1), shape, True)
+    drifting = {
+        **arrays,
+        "raw": arrays["raw"] + (100 * np.arange(4, dtype=np.uint16))[:, None, None],
+    }
+    low = 100.0 + 100 * np.arange(4)
+    none = corrected(4)
+    drift = Corrections(low, low + 800, none.source, none.place)
+    volume = VolumeInfo(shape, FLAT_NM, "uint16")
+    expected, _ = run(arrays, Resources(volume), shape)
+    found, _ = run(drifting, Resources(volume, corrections=drift), shape)
+    for table in ("edges", "nodes"):
+        assert np.array_equal(found[table]["features"], expected[table]["features"])
 
 
 def test_a_task_reads_ranges_of_tables_and_of_what_blocks_kept(monkeypatch):
@@ -271,24 +333,29 @@ def test_the_order_of_the_families_does_not_matter():
     assert STAGE.attributes(some, resources) == STAGE.attributes(same, resources)
 
 
-def test_edge_samples_are_means_across_every_face():
+@pytest.mark.parametrize("defects", [{}, {"bad": [1]}, {"slips": {1: (2, -1), 2: (0, 3)}}])
+def test_edge_samples_are_means_across_every_face(defects):
     rng = np.random.default_rng(7)
     shape = (3, 5, 6)
-    resources = Resources(VolumeInfo(shape, CUBIC_NM, "uint16"))
+    corrections = corrected(3, **defects)
+    resources = Resources(VolumeInfo(shape, CUBIC_NM, "uint16"), corrections=corrections)
     arrays = volume_of(rng, shape, False)
     arrays["superpixels"] = rng.integers(0, 4, shape).astype(np.uint64)
     result, tables = run(arrays, resources, (2, 2, 3))
     found = columns("edges", result, resources)
     ids, labels = tables["nodes"]["id"], arrays["superpixels"]
     values = arrays["boundaries"].astype(float) / 255
+    steps = slow_steps(corrections)
+    steps += [(z, step) for z in range(3) for step in ((0, 1, 0), (0, 0, 1))]
     for row, (u, v) in enumerate(ids[tables["edges"]["uv"]]):
-        samples = []
-        for axis in range(3):
-            a, b = (np.moveaxis(labels, axis, 0)[s] for s in (slice(None, -1), slice(1, None)))
-            p, q = (np.moveaxis(values, axis, 0)[s] for s in (slice(None, -1), slice(1, None)))
-            here = ((a == u) & (b == v)) | ((a == v) & (b == u))
-            samples.append((p[here] + q[here]) / 2)
-        slow = np.concatenate(samples)
+        slow = []
+        for z, (dz, dy, dx) in steps:
+            for y, x in np.ndindex(shape[1:]):
+                upper = z + dz, y + dy, x + dx
+                inside = 0 <= upper[1] < shape[1] and 0 <= upper[2] < shape[2]
+                if inside and {labels[z, y, x], labels[upper]} == {u, v}:
+                    slow.append((values[z, y, x] + values[upper]) / 2)
+        slow = np.array(slow)
         assert tables["edges"]["length_voxels"][row] == len(slow)
         assert found["boundary/mean"][row] == pytest.approx(slow.mean(), rel=1e-5)
         assert found["boundary/std"][row] == pytest.approx(slow.std(), rel=1e-4, abs=1e-6)
@@ -345,6 +412,15 @@ def test_halo_is_the_largest_filter_and_one_face():
     assert flat.above == (1, 14, 14)
     cubic = STAGE.halo(config, Resources(VolumeInfo((9, 9, 9), CUBIC_NM, "uint8")))
     assert cubic.below == (13, 13, 13)
+
+
+def test_the_halo_grows_where_sections_are_bridged_and_where_the_stack_slips():
+    config = FeaturesConfig(sigmas_voxels=(1.0, 2.0))
+    volume = VolumeInfo((9, 9, 9), FLAT_NM, "uint8")
+    bad = corrected(9, bad=[3, 4], slips={6: (-5, 7)})
+    halo = STAGE.halo(config, Resources(volume, corrections=bad))
+    assert halo.below == (1, 13 + 5, 13)
+    assert halo.above == (3 + 1, 14, 13 + 7)
 
 
 def test_without_appearance_nothing_but_the_faces_needs_a_halo():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+from defective_sections import corrected
 from scipy import ndimage
 
 import pipeline
@@ -21,13 +23,33 @@ from pipeline.tables import row_tasks
 SMALL = ForegroundConfig(padding_width_voxels=4)
 
 
-def resources(raw, threads=1):
-    return Resources(VolumeInfo(raw.shape, (40.0, 4.0, 4.0), raw.dtype.name), threads=threads)
+def resources(raw, threads=1, corrections=None):
+    volume = VolumeInfo(raw.shape, (40.0, 4.0, 4.0), raw.dtype.name)
+    return Resources(volume, {}, threads, corrections or corrected(len(raw)))
 
 
-def run_whole(raw, config=SMALL, mask=None, threads=1):
-    inputs = {"raw": raw} if mask is None else {"raw": raw, "mask": mask}
-    return STAGE.compute(whole(raw.shape), inputs, config, resources(raw, threads))["foreground"]
+def inputs_of(raw, mask=None, block=None):
+    """Of a block, or of the whole."""
+    here = (block or whole(raw.shape)).read.slices
+    extremes = {"least": np.array([float(raw.min())]), "greatest": np.array([float(raw.max())])}
+    volumes = {"raw": raw[here]} if mask is None else {"raw": raw[here], "mask": mask[here]}
+    return HeldInputs({**volumes, "intensity": extremes})
+
+
+def run_whole(raw, config=SMALL, mask=None, threads=1, corrections=None):
+    given = resources(raw, threads, corrections)
+    config = config.resolved(given.volume)
+    outputs = STAGE.compute(whole(raw.shape), inputs_of(raw, mask), config, given)
+    return outputs["foreground"]
+
+
+def run_blocks(raw, block_shape, config=SMALL, mask=None, corrections=None):
+    result, given = np.full(raw.shape, 9, np.uint8), resources(raw, 2, corrections)
+    config = config.resolved(given.volume)
+    for block in blocks(raw.shape, block_shape, STAGE.halo(config, given)):
+        outputs = STAGE.compute(block, inputs_of(raw, mask, block), config, given)
+        result[block.write.slices] = outputs["foreground"]
+    return result
 
 
 def padded_tissue(shape=(3, 50, 47), seed=0):
@@ -83,14 +105,54 @@ def test_blocks_give_the_foreground_of_the_whole(masked):
     mask = (np.random.default_rng(1).random(raw.shape) < 0.8).astype(np.uint8) if masked else None
     expected = run_whole(raw, mask=mask)
     assert 0.1 < expected.mean() < 0.9
-    result = np.full(raw.shape, 9, np.uint8)
-    for block in blocks(raw.shape, (2, 13, 11), STAGE.halo(SMALL, resources(raw))):
-        inputs = {"raw": raw[block.read.slices]}
-        if mask is not None:
-            inputs["mask"] = mask[block.read.slices]
-        outputs = STAGE.compute(block, inputs, SMALL, resources(raw, threads=2))
-        result[block.write.slices] = outputs["foreground"]
-    assert np.array_equal(result, expected)
+    assert np.array_equal(run_blocks(raw, (2, 13, 11), mask=mask), expected)
+
+
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 255), (np.uint16, 65535)])
+def test_black_and_the_white_of_the_data_type_are_padding(dtype, white):
+    raw = np.full((1, 20, 40), 50, dtype)
+    raw[0, :, :4], raw[0, :5, 10:15], raw[0, :, 20:] = white, 0, white - 1
+    assert np.array_equal(run_whole(raw)[0], ~np.isin(raw[0], (0, white)))
+    black_only = ForegroundConfig(padding_width_voxels=4, padding_values=(0,))
+    assert np.array_equal(run_whole(raw, black_only)[0], raw[0] != 0)
+
+
+def test_of_floats_zero_and_the_volumes_extremes_are_padding():
+    raw = np.full((1, 20, 40), 0.3, np.float32)
+    raw[0, :, :4], raw[0, :5, 10:15], raw[0, :, 36:], raw[0, 15:, 10:15] = -0.7, 0, 1.1, 1.0
+    assert np.array_equal(run_whole(raw)[0], np.isin(raw[0], np.float32([0.3, 1.0])))
+
+
+@pytest.mark.parametrize("bad", [[2], [3, 4], [0, 6]], ids=str)
+@pytest.mark.parametrize("block_shape", [(7, 50, 47), (2, 13, 11), (3, 50, 20)], ids=str)
+def test_in_any_blocks_a_bridged_section_has_the_padding_of_its_source(bad, block_shape):
+    raw = padded_tissue((7, 50, 47))
+    missing = raw.copy()
+    missing[bad] = 0
+    corrections = corrected(7, bad=bad)
+    expected = run_whole(raw)[corrections.source]
+    assert 0.1 < expected.mean() < 0.9
+    assert np.array_equal(run_blocks(missing, block_shape, corrections=corrections), expected)
+    assert not run_whole(missing)[bad].any()
+
+
+def test_a_mask_counts_as_it_is_in_a_bridged_section():
+    raw = np.full((3, 9, 9), 50, np.uint8)
+    raw[0, :4, :4] = 0
+    mask = np.ones_like(raw)
+    mask[1, :, 6:], mask[2, 6:] = 0, 0
+    found = run_whole(raw, mask=mask, corrections=corrected(3, bad=[1]))
+    expected = mask.copy()
+    expected[:2, :4, :4] = 0
+    assert np.array_equal(found, expected)
+
+
+def test_the_halo_reaches_the_sections_that_stand_in_the_place_of_others():
+    raw = np.zeros((9, 5, 5), np.uint8)
+    given = resources(raw, corrections=corrected(9, bad=[2, 3, 4]))
+    assert STAGE.halo(SMALL, given) == Halo.symmetric(2, 3, 3)
+    assert STAGE.halo(SMALL, replace(given, corrections=None)) == Halo.symmetric(0, 3, 3)
+    assert STAGE.halo(ForegroundConfig(padding="none"), given) == Halo()
 
 
 def test_by_default_no_real_tissue_is_taken_for_padding():
@@ -99,6 +161,9 @@ def test_by_default_no_real_tissue_is_taken_for_padding():
     saturated = np.clip(raw.astype(int) * 2 - 200, 0, 255).astype(np.uint8)
     assert (saturated == 0).mean() > 0.05
     assert run_whole(saturated, ForegroundConfig()).all()
+    bright = np.clip(raw.astype(int) * 3 - 200, 0, 255).astype(np.uint8)
+    assert (bright == 255).mean() > 0.05
+    assert run_whole(bright, ForegroundConfig()).all()
 
 
 def listed_background(mask, block_shape):

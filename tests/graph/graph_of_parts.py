@@ -13,6 +13,7 @@ import pipeline.graph.ranges
 import pipeline.intervals
 import pipeline.tables
 from pipeline.contract import BLOCKS, Resources, VolumeInfo
+from pipeline.corrections import Corrections
 from pipeline.graph import STAGE
 from pipeline.graph.moments import central_moments, means
 from pipeline.graph.stage import GraphConfig
@@ -26,12 +27,15 @@ FLAT_NM = (40.0, 4.0, 4.0)
 CUBIC_NM = (8.0, 8.0, 8.0)
 
 
-def resources_of(superpixels, voxel_size=FLAT_NM):
-    return Resources(VolumeInfo(superpixels.shape, voxel_size, "uint8"))
+def resources_of(superpixels, voxel_size=FLAT_NM, corrections=None):
+    """``corrections``: none are made by default."""
+    corrections = corrections or Corrections.none(len(superpixels), 0, 1)
+    volume = VolumeInfo(superpixels.shape, voxel_size, "uint8")
+    return Resources(volume, corrections=corrections)
 
 
-def parts_of(superpixels, block_shape, voxel_size=FLAT_NM):
-    resources = resources_of(superpixels, voxel_size)
+def parts_of(superpixels, block_shape, voxel_size=FLAT_NM, corrections=None):
+    resources = resources_of(superpixels, voxel_size, corrections)
     return [
         STAGE.compute(b, {"superpixels": superpixels[b.read.slices]}, CONFIG, resources)
         for b in blocks(superpixels.shape, block_shape, STAGE.halo(CONFIG, resources))

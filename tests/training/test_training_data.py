@@ -8,10 +8,12 @@ import pytest
 import tifffile
 from numpy.testing import assert_allclose, assert_array_equal
 
+from pipeline.contract import Box
 from pipeline.errors import ConfigError, InputError
+from pipeline.training.crops import TrainingVolume
 from workflows.train_boundaries import BoundaryTraining, read_training
 from workflows.train_edges import read_edge_training
-from workflows.training_data import AnnotatedVolume, load, read_pair, read_tiff
+from workflows.training_data import AnnotatedVolume, described, load, read_pair, read_tiff
 
 SHAPE = (6, 10, 12)
 RNG = np.random.default_rng(0)
@@ -24,6 +26,11 @@ def annotated(**values: Any) -> AnnotatedVolume:
         {"name": "stack", "raw": "raw.tif", "truth": "truth.tif", "truth_kind": "membranes",
          "voxel_size_nm": (50, 4, 4), **values}
     )  # fmt: skip
+
+
+def loaded(volume: AnnotatedVolume, data: Path) -> TrainingVolume:
+    """What is learned from."""
+    return load(described(volume, data), data)[0]
 
 
 @pytest.fixture
@@ -47,11 +54,11 @@ def test_halves_of_unknown_sections_are_refused() -> None:
         annotated().half(0)
 
 
-def test_sections_and_region_are_cut_out() -> None:
-    stack = np.arange(np.prod(SHAPE)).reshape(SHAPE)
+def test_sections_and_region_are_cut_out(data: Path) -> None:
     volume = annotated(sections=(1, 4), region=(2, 8, 3, 5))
-    assert_array_equal(volume.cut(stack), stack[1:4, 2:8, 3:5])
-    assert_array_equal(annotated().cut(stack), stack)
+    assert volume.box(SHAPE) == Box((1, 2, 3), (4, 8, 5))
+    assert annotated().box(SHAPE) == Box((0, 0, 0), SHAPE)
+    assert_array_equal(read_pair(described(volume, data), data).raw, RAW[1:4, 2:8, 3:5])
 
 
 @pytest.mark.parametrize(
@@ -63,12 +70,12 @@ def test_sections_and_region_are_cut_out() -> None:
 )  # fmt: skip
 def test_what_lies_outside_the_stack_is_refused(wrong: dict[str, Any], data: Path) -> None:
     with pytest.raises(InputError, match=f"stack: {next(iter(wrong))}"):
-        load(annotated(**wrong), data)
+        loaded(annotated(**wrong), data)
 
 
 @pytest.mark.parametrize(("kind", "value"), [("membranes", 255), ("cells", 0)])
 def test_masks_become_targets(kind: str, value: int, data: Path) -> None:
-    volume = load(annotated(truth_kind=kind, sections=(2, 5)), data)
+    volume = loaded(annotated(truth_kind=kind, sections=(2, 5)), data)
     assert_array_equal(volume.target, MEMBRANES[2:5] == value)
     assert volume.raw.dtype == np.float32
     assert volume.raw.min() == 0
@@ -82,7 +89,7 @@ def test_labels_become_borders(data: Path) -> None:
     labels = np.ones(SHAPE, np.uint16)
     labels[:, :, 6:] = 2
     tifffile.imwrite(data / "truth.tif", labels)
-    target = load(annotated(truth_kind="labels"), data).target
+    target = loaded(annotated(truth_kind="labels"), data).target
     assert_array_equal(np.flatnonzero(target[0, 0]), [5, 6])
     assert target.sum() == 2 * 6 * 10
 
@@ -90,34 +97,34 @@ def test_labels_become_borders(data: Path) -> None:
 @pytest.mark.parametrize("dtype", [">u2", ">f4", "<f4"])
 def test_byte_order_does_not_matter(dtype: str, data: Path) -> None:
     tifffile.imwrite(data / "raw.tif", RAW.astype(dtype), byteorder=dtype[0])
-    raw, _ = read_pair(annotated(), data)
+    raw = read_pair(described(annotated(), data), data).raw
     assert raw.dtype.isnative
     assert_array_equal(raw, RAW)
-    assert 0.3 < load(annotated(), data).raw.mean() < 0.7
+    assert 0.3 < loaded(annotated(), data).raw.mean() < 0.7
 
 
 @pytest.mark.parametrize("dtype", ["int16", "float64", "int32"])
 def test_grey_values_of_another_type_are_refused(dtype: str, data: Path) -> None:
     tifffile.imwrite(data / "raw.tif", RAW.astype(dtype))
     with pytest.raises(InputError, match=rf"raw\.tif: has dtype {dtype}; convert"):
-        load(annotated(), data)
+        loaded(annotated(), data)
 
 
 def test_grey_values_that_cannot_be_normalised_are_refused_with_the_path(data: Path) -> None:
     tifffile.imwrite(data / "raw.tif", np.full(SHAPE, 7, np.uint8))
     with pytest.raises(InputError, match=r"raw\.tif: the volume is constant"):
-        load(annotated(), data)
+        loaded(annotated(), data)
     holed = RAW.astype(np.float32)
     holed[3, 4, 5] = np.nan
     tifffile.imwrite(data / "raw.tif", holed)
     with pytest.raises(InputError, match=r"raw\.tif: .*NaN"):
-        load(annotated(), data)
+        loaded(annotated(), data)
 
 
 def test_truth_of_another_shape_is_refused_with_both(data: Path) -> None:
     tifffile.imwrite(data / "truth.tif", MEMBRANES[:, :9])
     with pytest.raises(InputError, match=r"stack.*\(6, 10, 12\).*\(6, 9, 12\)"):
-        load(annotated(), data)
+        loaded(annotated(), data)
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"II*\x00\x08\x00\x00\x00\xff\xff"])

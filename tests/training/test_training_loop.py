@@ -10,14 +10,9 @@ import torch
 from pipeline.boundaries.networks.rc_spcnet import RCSPCNetConfig
 from pipeline.errors import ConfigError, ModelError
 from pipeline.training.augmentation import AugmentationConfig
-from pipeline.training.loop import (
-    Training,
-    TrainingConfig,
-    TrainingVolume,
-    draw,
-    generator_of,
-    learning_rate,
-)
+from pipeline.training.config import TrainingConfig
+from pipeline.training.crops import TrainingVolume, draw, generator_of
+from pipeline.training.loop import Training, learning_rate
 from pipeline.training.targets import IGNORE
 
 NETWORK = RCSPCNetConfig(stem=8, widths=(8, 16), units=(1,) * 6)
@@ -288,7 +283,7 @@ def test_ignored_voxels_are_unknown_and_not_boundary() -> None:
     config = CONFIG.model_copy(update={"batch": 8})
     _, boundary, known = draw([volume], config, 1)
     assert float(boundary.max()) == 0
-    assert 0.2 < float(known.mean()) < 0.8
+    assert 0.5 < float(known.mean()) < 0.95
 
 
 def test_a_volume_without_known_voxels_teaches_nothing(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_blocks_without_tissue_are_never_computed_and_have_no_files(
     tissue = tissue_blocks(mask)
     assert (len(tissue), len(output.background)) == (14, 40)
     for name, indices in computed.items():
-        everywhere = name in ("intensity", "foreground")
+        everywhere = name in ("intensity", "sections", "foreground")
         assert len(indices) == (54 if everywhere else 14), name
         assert everywhere or set(indices) == tissue, name
     assert {"superpixels", "graph", "features"} < set(computed)

@@ -75,6 +75,34 @@ def test_cubes_in_blocks_equal_the_whole(prepared: Prepared, models: Any, tmp_pa
     assert_same_as_arrays(contents(run.output.path), whole)
 
 
+@pytest.mark.parametrize(
+    ("voxel_size_nm", "tile", "block_shape"),
+    [(SECTIONS_NM, (1, 16, 16), (7, 16, 16)), (CUBES_NM, (8, 8, 8), (8, 8, 8))],
+    ids=["sections", "cubes"],
+)
+def test_sections_missing_on_a_border_of_blocks_are_bridged_there_as_in_the_whole(
+    voxel_size_nm: tuple[float, float, float],
+    tile: Triple,
+    block_shape: Triple,
+    prepared: Prepared,
+    models: Any,
+    tmp_path: Path,
+) -> None:
+    raw = paint_tissue((13, 26, 24), 12, 1).raw.copy()
+    missing = [6, 7, 12]
+    raw[missing] = 0
+    bad = {"bad": missing}
+    config = settings(models.network, tile=tile, superpixels=COVERED, sections=bad)
+    whole = reconstruct_array(raw, voxel_size_nm, config)
+    volume = write_volume(tmp_path / "v.zarr", raw, voxel_size_nm)
+    run = prepared(config, volume, block_shape=block_shape)
+    reconstruct(run, order=shuffled)
+    assert_same_as_arrays(contents(run.output.path), whole)
+    assert whole["foreground"].all()
+    np.testing.assert_array_equal(whole["sections"]["source"][missing], [5, 8, 11])
+    assert whole["neurons"][missing].all()
+
+
 def test_two_dask_workers_give_the_same_output_as_one_process(
     prepared: Prepared, models: Any, finished: Path
 ) -> None:

@@ -27,6 +27,7 @@ from workflows.reconstruct import reconstruct
 from workflows.status import as_json, status
 
 GIB = 1 << 30
+SUPERPIXELS = [stage.name for stage in STAGES].index("superpixels")
 
 
 def planned(run: Run, workplace: Workplace | None = None, pace: Pace | None = None) -> Plan:
@@ -56,7 +57,7 @@ def test_a_plan_for_a_new_output_runs_everything_and_makes_nothing(
     plan = planned(run)
     assert to_run(plan) == [stage.name for stage in STAGES]
     assert {one.state for one in plan.stages} == {"missing"}
-    assert [one.blocks for one in plan.stages if one.blocks_total] == [8] * 7
+    assert [one.blocks for one in plan.stages if one.blocks_total] == [8] * 8
     assert plan.seconds is None
     assert plan.possible
     assert not run.output.path.exists()
@@ -136,7 +137,7 @@ def test_an_interrupted_stage_has_only_its_other_blocks_left(
     assert (row.state, row.blocks_done, row.blocks) == ("unfinished", 3, 8)
     shown = as_json(run, status(run))
     assert shown["finished"] is False
-    step = next(s for s in shown["stages"][3]["steps"] if s["step"] == BLOCKS)
+    step = next(s for s in shown["stages"][SUPERPIXELS]["steps"] if s["step"] == BLOCKS)
     assert (step["state"], step["done"], step["tasks"]) == ("unfinished", 3, 8)
 
 
@@ -215,7 +216,7 @@ def test_a_piece_of_the_volume_tells_the_time_and_leaves_nothing(
     plan = make_plan(run, Workplace(), work, pace)
     assert plan.seconds is not None
     assert plan.seconds > 0
-    assert plan.stages[3].seconds_from == "a piece of 4 x 30 x 28 voxels"
+    assert plan.stages[SUPERPIXELS].seconds_from == "a piece of 4 x 30 x 28 voxels"
     assert not run.output.path.exists()
     assert capsys.readouterr().err == ""
 

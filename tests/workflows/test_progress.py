@@ -36,8 +36,8 @@ def test_quantities_read_as_their_examples_say() -> None:
 
 
 def test_titles_say_how_far_the_run_is() -> None:
-    assert titled("superpixels") == "[4/10] superpixels"
-    assert titled("graph, ranges") == "[5/10] graph, ranges"
+    assert titled("superpixels") == "[5/11] superpixels"
+    assert titled("graph, ranges") == "[6/11] graph, ranges"
     assert titled("training") == "training"
 
 
@@ -59,8 +59,8 @@ def test_long_passes_give_a_line_every_ten_seconds(
             clock.now += 4
             advance(1, "")
     assert capsys.readouterr().err.splitlines() == [
-        "[4/10] superpixels: 5/10 blocks, 12 s, 0.25 blocks/s, 2 Mvoxel/s, 20 s left",
-        "[4/10] superpixels: 8/10 blocks, 24 s, 0.25 blocks/s, 2 Mvoxel/s, 8.0 s left",
+        "[5/11] superpixels: 5/10 blocks, 12 s, 0.25 blocks/s, 2 Mvoxel/s, 20 s left",
+        "[5/11] superpixels: 8/10 blocks, 24 s, 0.25 blocks/s, 2 Mvoxel/s, 8.0 s left",
     ]
 
 
@@ -69,7 +69,7 @@ def test_steps_have_tasks_and_no_voxels(clock: Clock, capsys: pytest.CaptureFixt
         clock.now += 20
         advance(1, "")
     assert capsys.readouterr().err == (
-        "[5/10] graph, ranges: 1/4 tasks, 20 s, 0.05 tasks/s, 1 min 0 s left\n"
+        "[6/11] graph, ranges: 1/4 tasks, 20 s, 0.05 tasks/s, 1 min 0 s left\n"
     )
 
 
@@ -91,7 +91,7 @@ def test_a_sign_of_life_where_one_block_takes_long(
         while not (seen := capsys.readouterr().err):
             pass
         advance(1, "")
-    assert seen.startswith("[3/10] boundaries: 0/2 blocks, 0.0 s, working")
+    assert seen.startswith("[4/11] boundaries: 0/2 blocks, 0.0 s, working")
 
 
 def test_each_stage_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,9 +99,9 @@ def test_each_stage_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     stage_ended("labels", 1, 2.0, 1_000_000)
     stage_ended("multicut", 0, 7.5, 0)
     assert capsys.readouterr().err.splitlines() == [
-        "[4/10] superpixels: 12 blocks in 1 min 0 s, 2 Mvoxel/s",
-        "[10/10] labels: 1 block in 2.0 s, 0.5 Mvoxel/s",
-        "[9/10] multicut: done in 7.5 s",
+        "[5/11] superpixels: 12 blocks in 1 min 0 s, 2 Mvoxel/s",
+        "[11/11] labels: 1 block in 2.0 s, 0.5 Mvoxel/s",
+        "[10/11] multicut: done in 7.5 s",
     ]
 
 
@@ -120,7 +120,7 @@ def test_a_terminal_shows_a_bar_that_goes_when_the_pass_ends(
     with progress_bar("superpixels", 4, voxels_per_task=8_000_000) as advance:
         advance(3, "nearly")
     shown = screen.getvalue()
-    assert "[4/10] superpixels" in shown
+    assert "[5/11] superpixels" in shown
     assert "3/4" in shown
     assert "blocks/s" in shown
     assert "Mvoxel/s" in shown

@@ -29,6 +29,8 @@ from workflows.reconstruct import STAGES, reconstruct, status
 
 Prepared = Callable[..., Run]
 NAMES = [s.name for s in STAGES]
+BEFORE_SUPERPIXELS = NAMES[: NAMES.index("superpixels")]
+FROM_SUPERPIXELS = NAMES[NAMES.index("superpixels") :]
 
 
 def record_times(output: Path) -> dict[str, int]:
@@ -51,9 +53,10 @@ def computed_by(work: Callable[[], None], output: Path) -> list[str]:
         ({"multicut": {"beta": 0.8}}, ["multicut", "labels"]),
         ({"lifted": {"max_partners": 2}}, ["lifted", "multicut", "labels"]),
         ({"edges": {"forest": "none"}}, ["edges", "lifted", "multicut", "labels"]),
-        ({"superpixels": {"min_size_voxels": 40}}, NAMES[3:]),
-        ({"foreground": {"padding": "none"}}, NAMES[1:]),
-        ({"intensity": {"low_percentile": 2.0}}, ["intensity", *NAMES[2:]]),
+        ({"superpixels": {"min_size_voxels": 40}}, FROM_SUPERPIXELS),
+        ({"foreground": {"padding": "none"}}, NAMES[NAMES.index("foreground") :]),
+        ({"sections": {"bad": [3]}}, NAMES[NAMES.index("sections") :]),
+        ({"intensity": {"low_percentile": 2.0}}, NAMES),
     ],
     ids=[
         "nothing",
@@ -63,6 +66,7 @@ def computed_by(work: Callable[[], None], output: Path) -> list[str]:
         "edges",
         "superpixels",
         "foreground",
+        "sections",
         "intensity",
     ],
 )
@@ -110,7 +114,8 @@ def test_other_weights_under_the_same_path_are_noticed_and_used(
     weights = load_file(network)
     weights["head.4.bias"] = torch.tensor([0.0, -4.5], dtype=torch.float16)
     save_file(weights, network, header)
-    assert [r.state for r in status(run)][:3] == ["done", "done", "stale"]
+    assert {r.stage: r.state for r in status(run)}["boundaries"] == "stale"
+    assert {r.state for r in status(run)[: NAMES.index("boundaries")]} == {"done"}
     reconstruct(run, until="boundaries")
     assert (run.output.read("boundaries", everything) > before).any()
 
@@ -126,7 +131,8 @@ def test_an_input_that_changed_in_place_is_computed_anew(
     run = prepared(settings(models.network), path)
     assert {r.state for r in status(run)} == {"stale"}
     reconstruct(run, until="boundaries")
-    assert [r.state for r in status(run)] == ["done"] * 3 + ["missing"] * 7
+    states = ["done"] * len(BEFORE_SUPERPIXELS) + ["missing"] * len(FROM_SUPERPIXELS)
+    assert [r.state for r in status(run)] == states
     whole = reconstruct_array(
         tissue.raw[:, ::-1], SECTIONS_NM, settings(models.network), until="boundaries"
     )
@@ -152,10 +158,11 @@ def test_before_a_stale_stage_computes_nothing_of_what_depends_on_it_looks_finis
     with pytest.raises(Stop):
         reconstruct(run)
     rows = {r.stage: r for r in status(run)}
-    assert [rows[n].state for n in NAMES] == ["done"] * 3 + ["unfinished"] + ["missing"] * 6
-    assert all(rows[n].blocks_done == 0 for n in NAMES[3:])
+    assert {rows[n].state for n in BEFORE_SUPERPIXELS} == {"done"}
+    assert [rows[n].state for n in FROM_SUPERPIXELS] == ["unfinished"] + ["missing"] * 6
+    assert all(rows[n].blocks_done == 0 for n in FROM_SUPERPIXELS)
     assert not run.output.has_array("neurons")
-    assert list(run.output.attributes["stages"]) == NAMES[:3]
+    assert list(run.output.attributes["stages"]) == BEFORE_SUPERPIXELS
 
 
 def test_a_second_run_on_one_output_is_refused(

@@ -1,14 +1,8 @@
-"""Other formats into an OME-Zarr image; one line a file ending."""
+"""Other formats into an OME-Zarr image."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from pipeline.store.importers.destination import partial_folder
+from pipeline.store.importers.formats import FORMATS
+from pipeline.store.importers.importing import import_volume
+from pipeline.store.importers.locating import open_foreign
 
-from pipeline.store.importers.tiff import import_tiff
-
-IMPORTERS: Mapping[str, Callable[..., Any]] = {
-    ".tif": import_tiff,
-    ".tiff": import_tiff,
-}
-"""Lower-case file ending -> importer, called like ``import_tiff``."""
-
-__all__ = ["IMPORTERS", "import_tiff"]
+__all__ = ["FORMATS", "import_volume", "open_foreign", "partial_folder"]

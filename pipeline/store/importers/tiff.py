@@ -1,231 +1,177 @@
-"""TIFF stacks into an OME-Zarr image, section by section.
-
-1. The page list is checked: whole, grey, of one size and dtype.
-2. Sections are decoded one page at a time and written in slabs of one file's depth.
-3. The pyramid and the metadata are added, and the store gets its final name.
-"""
+"""TIFF, BigTIFF, ImageJ's and OME-TIFF: pages, one page that is a stack, or raw voxels behind."""
 
 from __future__ import annotations
 
+import logging
+import os
 import struct
-import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
 
-from pipeline.contract import Box, Triple
-from pipeline.errors import InputError, OutputError
-from pipeline.store.arrays import create_volume_array, reason, write_box
-from pipeline.store.importers.tiff_metadata import stack_voxel_size
-from pipeline.store.layout import TARGET_CHUNK, Nanometres, pyramid_levels
-from pipeline.store.ngff import image_attributes
-from pipeline.store.nodes import MARK, read_node, remove_directory, write_group
-from pipeline.store.ownership import check_apart
-from pipeline.store.pyramid import build_levels
-from pipeline.store.volume import DTYPES, Volume, open_volume
+from pipeline.errors import InputError
+from pipeline.store.arrays import reason
+from pipeline.store.importers.foreign import Foreign, Format, Wanted
+from pipeline.store.importers.tiff_metadata import voxel_size
+from pipeline.store.importers.tiff_pages import value_note
+from pipeline.store.importers.tiff_stack import Stack, check_complete, find_series, find_stack
+from pipeline.store.layout import Nanometres
 
-SLAB_BYTES = 1 << 28
-FILE_SIDE = 1024
-IMPORTED = "imported_from"
+# what is wrong with a file is said in our own words, once
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-Progress = Callable[[int, int], None]
-"""Called with (sections done, sections in all)."""
+SUFFIXES = (".tif", ".tiff", ".btf", ".tf8", ".tf2")
+MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+RGB = 2
 
 
-@dataclass(frozen=True)
-class _Stack:
-    """An open TIFF whose pages fit together; ``shape`` is zyx."""
+def recognises(path: str) -> bool:
+    """Whether a file's ending or its first bytes are those of a TIFF."""
+    if not Path(path).is_file():
+        return False
+    if path.lower().endswith(SUFFIXES):
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) in MAGIC
+    except OSError:
+        return False
 
-    src: Path
-    tif: tifffile.TiffFile
-    shape: Triple
-    dtype: np.dtype[Any]
 
-
-def import_tiff(
-    src: str | Path,
-    dst: str | Path,
-    *,
-    voxel_size_nm: tuple[float, ...] | None = None,
-    progress: Progress | None = None,
-    overwrite: bool = False,
-) -> Volume:
-    """Write a TIFF stack as an OME-Zarr 0.5 image with a pyramid.
+@contextmanager
+def open_tiff(path: str, wanted: Wanted) -> Iterator[Foreign]:
+    """Open a TIFF.
 
     Parameters
     ----------
-    src
-        Grey stack of uint8, uint16 or float32: one page a section, one page that is a stack,
-        or raw sections behind one page (ImageJ). Read one page at a time.
-    dst
-        The image's directory; it appears when it is complete.
-    voxel_size_nm
-        zyx, in nanometres; goes before what the file says.
-    progress
-        Told after each slab of sections.
-    overwrite
-        Replace an image that was imported earlier.
-
-    Returns
-    -------
-    volume
-        The imported volume.
+    path
+        Of the file.
+    wanted
+        ``dataset`` is the number of an image, from 0, where a file holds several.
 
     Raises
     ------
     InputError
-        If the file is no TIFF, damaged, truncated, of mixed pages, or without voxel size.
-    OutputError
-        If ``dst`` is taken.
+        If it is no TIFF, damaged, truncated, or its pages do not fit together.
     """
-    src, dst = Path(src), Path(dst)
-    if not src.is_file():
-        raise InputError(f"{src}: does not exist or is not a file")
-    check_apart(src, dst)
-    _check_free(dst, overwrite)
-    partial = dst.absolute().with_name(f".{dst.absolute().name}.{uuid.uuid4().hex}.partial")
-    try:
-        with _opened(src) as tif:
-            stack = _checked_stack(src, tif)
-            size = stack_voxel_size(src, tif, voxel_size_nm)
-            _write_image(partial, stack, size, progress)
-        remove_directory(dst)
-        partial.rename(dst.absolute())
-    finally:
-        remove_directory(partial)
-    return open_volume(dst)
-
-
-def _opened(src: Path) -> tifffile.TiffFile:
-    try:
-        return tifffile.TiffFile(src)
-    except Exception as error:
-        raise InputError(f"{src}: cannot be read as a TIFF ({reason(error)})") from error
-
-
-def _check_free(dst: Path, overwrite: bool) -> None:
-    if not dst.exists():
-        return
-    try:
-        node = read_node(dst)
-    except ValueError:
-        node = None
-    if node is None or IMPORTED not in node.attributes.get(MARK, {}):
-        raise OutputError(
-            f"{dst}: exists and was not imported by this program; choose another path"
+    with tiff_file(path) as tif:
+        pages = checked_pages(path, tif)
+        number, series = find_series(path, tif, pages, wanted.dataset)
+        stack, factors = find_stack(path, series, pages, wanted.level)
+        check_complete(stack)
+        size = voxel_size(tif, number)
+        scaled = size if isinstance(size, str) else _triple(np.multiply(size, factors))
+        shift = (0.0, 0.0, 0.0) if isinstance(size, str) else _shift(size, factors)
+        yield Foreign(
+            path=path,
+            format=_kind(tif),
+            shape=stack.shape,
+            axes=_letters(stack),
+            dtype=np.dtype(stack.page.dtype).newbyteorder("="),
+            voxel_size_nm=scaled,
+            chunk=stack.chunk,
+            read=stack.read,
+            translation_nm=shift,
+            files=_files(path, stack.pages),
+            facts={"compression": stack.page.compression.name.lower(), "pages": str(len(pages))},
+            warnings=_warnings(path, stack),
         )
-    if not overwrite:
-        raise OutputError(f"{dst}: was imported earlier; replace it with --overwrite")
 
 
-def _checked_stack(src: Path, tif: tifffile.TiffFile) -> _Stack:
-    """The stack, judged from its page list alone."""
+TIFF = Format("TIFF", recognises, open_tiff)
+
+
+@contextmanager
+def tiff_file(path: str) -> Iterator[Any]:
+    """A TIFF that is closed at the end.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    try:
+        tif = tifffile.TiffFile(path)
+    except Exception as error:
+        raise InputError(f"{path}: cannot be read as a TIFF ({reason(error)})") from error
+    with tif:
+        yield tif
+
+
+def checked_pages(path: str, tif: Any) -> list[Any]:
+    """All pages; their list must be whole.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, or the file was cut off.
+    """
     try:
         pages = list(tif.pages)
-        first = pages[0]
-        contiguous = _contiguous(tif)
+        whole = _ends(tif, pages[-1])
     except Exception as error:
-        raise InputError(f"{src}: its page list is damaged ({reason(error)})") from error
-    _check_end(src, tif, pages[-1], len(pages))
-    dtype = np.dtype(first.dtype)
-    if dtype.name not in DTYPES:
-        raise InputError(f"{src}: has dtype {dtype}; convert it to {', '.join(sorted(DTYPES))}")
+        raise InputError(f"{path}: its page list is damaged ({reason(error)})") from error
+    if not whole:
+        raise InputError(f"{path}: is truncated or damaged: page {len(pages) + 1} cannot be read")
     for number, page in enumerate(pages, start=1):
-        if page.shape != first.shape or page.dtype != first.dtype:
-            raise InputError(
-                f"{src}: page {number} has shape {page.shape} {page.dtype}, "
-                f"page 1 has {first.shape} {first.dtype}; all must be equal"
-            )
-    axes = contiguous.axes if contiguous is not None else first.axes
-    shape = contiguous.shape if contiguous is not None else first.shape
-    if axes.endswith("S") or len(shape) not in (2, 3):
-        raise InputError(f"{src}: has shape {shape} (axes {axes}); one grey stack is needed")
-    if len(tif.series) == 1 and len(tif.series[0].shape) > 3:
-        series = tif.series[0]
-        raise InputError(
-            f"{src}: has shape {series.shape} (axes {series.axes}); save one channel and time "
-            "point as its own stack"
-        )
-    height, width = shape[-2:]
-    depth = 1 if len(shape) == 2 else shape[0]
-    sections = depth if contiguous is not None else depth * len(pages)
-    return _Stack(src, tif, (sections, height, width), dtype)
+        if page.dtype is None or not page.shape or 0 in page.shape:
+            raise InputError(f"{path}: page {number} is damaged or of an unknown kind")
+    return pages
 
 
-def _check_end(src: Path, tif: tifffile.TiffFile, last: Any, count: int) -> None:
-    """A truncated file announces, after its last whole page, another one."""
+def _ends(tif: Any, last: Any) -> bool:
+    """Whether no page is announced after the last; a truncated file announces one."""
     layout = tif.tiff
     tif.filehandle.seek(last.offset)
     (tags,) = struct.unpack(layout.tagnoformat, tif.filehandle.read(layout.tagnosize))
     tif.filehandle.seek(last.offset + layout.tagnosize + tags * layout.tagsize)
     raw = tif.filehandle.read(layout.offsetsize)
-    if len(raw) < layout.offsetsize or struct.unpack(layout.offsetformat, raw)[0] != 0:
-        raise InputError(f"{src}: is truncated or damaged: page {count + 1} cannot be read")
+    return bool(len(raw) == layout.offsetsize and struct.unpack(layout.offsetformat, raw)[0] == 0)
 
 
-def _contiguous(tif: tifffile.TiffFile) -> Any | None:
-    """The one series of raw voxels that lie in one piece, whatever pages there are."""
-    series = tif.series[0]
-    raw = len(tif.series) == 1 and series.dataoffset is not None and len(series.shape) == 3
-    return series if raw else None
+def _letters(stack: Stack) -> str:
+    """Axes as ``Foreign`` names them; empty if they are not known."""
+    known = {"Z": "z", "Y": "y", "X": "x", "C": "c", "T": "t"}
+    known |= {"S": "c"} if stack.axes.endswith("S") and "C" not in stack.axes else {}
+    letters = "".join(known.get(axis, "?") for axis in stack.axes)
+    if letters.count("?") == 1 and "z" not in letters:
+        letters = letters.replace("?", "z")
+    return letters if "?" not in letters and len(set(letters)) == len(letters) else ""
 
 
-def _sections(stack: _Stack) -> Iterator[NDArray[Any]]:
-    """Every section, (Y, X), in the machine's byte order."""
-    native = stack.dtype.newbyteorder("=")
-    series = _contiguous(stack.tif)
-    if series is not None:
-        yield from _raw_sections(stack, series.dataoffset)
-        return
-    for number, page in enumerate(stack.tif.pages, start=1):
-        try:
-            data = page.asarray()
-        except Exception as error:
-            raise InputError(
-                f"{stack.src}: page {number} is damaged or truncated ({reason(error)})"
-            ) from error
-        yield from data.reshape(-1, *stack.shape[1:]).astype(native, copy=False)
+def _kind(tif: Any) -> str:
+    if tif.is_ome:
+        return "OME-TIFF"
+    if tif.is_imagej:
+        return "ImageJ TIFF"
+    return "BigTIFF" if tif.is_bigtiff else "TIFF"
 
 
-def _raw_sections(stack: _Stack, offset: int) -> Iterator[NDArray[Any]]:
-    """Sections that lie one after another from ``offset``, uncompressed."""
-    depth, height, width = stack.shape
-    section_bytes = height * width * stack.dtype.itemsize
-    file = stack.tif.filehandle
-    if offset + depth * section_bytes > file.size:
-        whole = max(0, file.size - offset) // section_bytes
-        raise InputError(f"{stack.src}: is truncated: page {whole + 1} of {depth} is not whole")
-    stored = stack.dtype.newbyteorder(stack.tif.byteorder)
-    for number in range(depth):
-        file.seek(offset + number * section_bytes)
-        data = np.frombuffer(file.read(section_bytes), stored)
-        yield data.reshape(height, width).astype(stack.dtype.newbyteorder("="))
+def _files(path: str, pages: Sequence[Any]) -> tuple[str, ...]:
+    others = (str(page.parent.filehandle.path) for page in pages)
+    return tuple(sorted({os.path.abspath(path), *others}))
 
 
-def _write_image(
-    target: Path, stack: _Stack, voxel_size_nm: Nanometres, progress: Progress | None
-) -> None:
-    """Level 0 slab by slab, then the pyramid, then the metadata."""
-    depth, height, width = stack.shape
-    name = stack.dtype.name
-    slab_depth = SLAB_BYTES // (height * width * stack.dtype.itemsize)
-    slab_depth = max(1, min(TARGET_CHUNK[0], slab_depth))
-    file_shape = (slab_depth, FILE_SIDE, FILE_SIDE)
-    mark = {MARK: {IMPORTED: stack.src.name}}
-    write_group(target, mark)
-    create_volume_array(target / "0", stack.shape, name, file_shape)
-    sections = _sections(stack)
-    for begin in range(0, depth, slab_depth):
-        end = min(begin + slab_depth, depth)
-        slab = np.stack([next(sections) for _ in range(begin, end)])
-        write_box(target / "0", Box((begin, 0, 0), (end, height, width)), slab)
-        if progress:
-            progress(end, depth)
-    levels = pyramid_levels(stack.shape, voxel_size_nm, (0.0, 0.0, 0.0))
-    build_levels(target, levels, "image", file_shape)
-    write_group(target, {**mark, "ome": image_attributes(levels, stack.src.stem, "mean")})
+def _warnings(path: str, stack: Stack) -> tuple[str, ...]:
+    page = stack.page
+    note = value_note(page)
+    if note:
+        return (f"{path}: {note}",)
+    if page.photometric == RGB and stack.axes.startswith("S"):
+        # tifffile writes so, unasked, what are the 3 or 4 sections of a small stack
+        return (f"{path}: says that its {stack.shape[0]} planes are colours; taken as sections",)
+    return ()
+
+
+def _shift(size: Nanometres, factors: tuple[float, float, float]) -> Nanometres:
+    """Centre of the first voxel of a coarser level."""
+    return _triple(np.multiply(size, np.subtract(factors, 1)) / 2)
+
+
+def _triple(values: Any) -> Nanometres:
+    z, y, x = (float(value) for value in values)
+    return z, y, x

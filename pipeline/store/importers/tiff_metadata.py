@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import tifffile
 
-from pipeline.errors import InputError
 from pipeline.store.layout import Nanometres
-from pipeline.store.units import HINT, nanometres_per, scale_to_nm
+from pipeline.store.units import nanometres_per, scale_to_nm
 
 OME_DEFAULT_UNIT = "µm"
 
 
-def stack_voxel_size(
-    src: Path, tif: tifffile.TiffFile, given: tuple[float, ...] | None
-) -> Nanometres:
-    """The given voxel size, or that of the file: zyx, in nanometres.
+def voxel_size(tif: tifffile.TiffFile, image: int = 0) -> Nanometres | str:
+    """Voxel size that a file states.
 
-    Raises
-    ------
-    InputError
-        If there is none.
+    Parameters
+    ----------
+    tif
+        The file.
+    image
+        Number of the image, of an OME-TIFF with several.
+
+    Returns
+    -------
+    voxel_size_nm
+        zyx, in nanometres; or a sentence that says why there is none.
     """
-    if given is not None:
-        found = scale_to_nm(given, ("nm",) * len(given)) if len(given) == 3 else "not 3 numbers"
-    elif tif.is_ome:
-        found = _from_ome(tif)
-    elif tif.is_imagej:
-        found = _from_imagej(tif)
-    else:
-        found = "the TIFF has no voxel size"
-    if isinstance(found, str):
-        raise InputError(f"{src}: {found}; {HINT}")
-    return found
+    if tif.is_ome:
+        return _from_ome(tif, image)
+    if tif.is_imagej:
+        return _from_imagej(tif)
+    return "the TIFF has no voxel size"
 
 
-def _from_ome(tif: tifffile.TiffFile) -> Nanometres | str:
+def _from_ome(tif: tifffile.TiffFile, number: int) -> Nanometres | str:
     try:
-        image = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
-        pixels: dict[str, Any] = (image[0] if isinstance(image, list) else image)["Pixels"]
+        found = tifffile.xml2dict(tif.ome_metadata)["OME"]["Image"]
+        images = found if isinstance(found, list) else [found]
+        pixels: dict[str, Any] = images[number]["Pixels"]
         scale = [float(pixels[f"PhysicalSize{axis}"]) for axis in "ZYX"]
-    except (KeyError, TypeError, ValueError):
+    except Exception:  # damaged XML makes the parser raise anything
         return "its OME metadata has no PhysicalSizeZ, Y and X"
     units = [pixels.get(f"PhysicalSize{axis}Unit", OME_DEFAULT_UNIT) for axis in "ZYX"]
     return scale_to_nm(scale, units)
