@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from pydantic import Field
 
 from pipeline.boundaries.device import choose_device
 from pipeline.boundaries.model import BoundaryModel, load_model
+from pipeline.boundaries.padding import mirrored
 from pipeline.boundaries.predict import predict_tile
 from pipeline.boundaries.resampling import Steps, halo_voxels, steps_of, window_of
 from pipeline.contract import (
@@ -78,6 +79,25 @@ class BoundariesConfig(StageConfig):
         return self.model_copy(update={"planes": planes, "tile": tile})
 
 
+class Voxels(NamedTuple):
+    """What is known of the voxels of a box.
+
+    Parameters
+    ----------
+    raw
+        Bridged grey values.
+    tissue
+        bool, whether they are foreground.
+    """
+
+    raw: NDArray[Any]
+    tissue: NDArray[np.bool_]
+
+    def across(self, axis: int, part: tuple[slice, slice, slice]) -> Voxels:
+        """A part of the box as sections across an axis, (n, height, width)."""
+        return Voxels(*(np.moveaxis(voxels[part], axis, 0) for voxels in self))
+
+
 def axes_of(planes: str) -> tuple[int, ...]:
     """The axes along which sections are taken."""
     return (0, 1, 2) if planes == "three" else (0,)
@@ -118,28 +138,28 @@ def compute(
 ) -> Outputs:
     """P(boundary) of a block, uint8 0..255 = 0..1; 0 where ``foreground`` is 0.
 
-    The network sees bridged grey values, each section in its own range, along all planes.
+    The network sees bridged grey values, each section in its own range, along all planes, and
+    in the place of padding the mirror image of tissue.
     Tiles, and sections of a tile, that hold no tissue are not predicted.
     """
-    tissue = inputs["foreground"][block.inner] != 0
+    tissue = inputs["foreground"] != 0
     result = np.zeros(block.write.shape, np.uint8)
-    if not tissue.any():
+    if not tissue[block.inner].any():
         return {"boundaries": result}
     assert resources.corrections is not None
-    raw = resources.corrections.bridged(inputs["raw"], block.read.begin[0])
+    voxels = Voxels(resources.corrections.bridged(inputs["raw"], block.read.begin[0]), tissue)
     assert config.tile != "auto"
     for tile in tiles(block, config.tile):
-        here = tile.within(block.write)
-        if tissue[here].any():
-            predicted = _predict_planes(raw, tile, tissue[here], block, config, resources)
-            result[here] = np.where(tissue[here], predicted, 0)
+        wanted = tissue[tile.within(block.read)]
+        if wanted.any():
+            predicted = _predict_planes(voxels, tile, block, config, resources)
+            result[tile.within(block.write)] = np.where(wanted, predicted, 0)
     return {"boundaries": result}
 
 
 def _predict_planes(
-    raw: NDArray[Any],
+    voxels: Voxels,
     tile: Box,
-    tissue: NDArray[np.bool_],
     block: Block,
     config: BoundariesConfig,
     resources: Resources,
@@ -148,7 +168,7 @@ def _predict_planes(
     combined: NDArray[np.float32] | None = None
     axes = axes_of(config.planes)
     for axis in axes:
-        plane = _predict_plane(raw, tile, tissue, block, axis, config, resources)
+        plane = _predict_plane(voxels, tile, block, axis, config, resources)
         if combined is None:
             combined = plane
         elif config.combine_planes == "max":
@@ -164,9 +184,8 @@ def _predict_planes(
 
 
 def _predict_plane(
-    raw: NDArray[Any],
+    voxels: Voxels,
     tile: Box,
-    tissue: NDArray[np.bool_],
     block: Block,
     axis: int,
     config: BoundariesConfig,
@@ -181,12 +200,15 @@ def _predict_plane(
     device: str = resources.models["device"]
     covered = steps(config, resources)
     window = window_of(tile, block.volume_shape, axis, model.halo, model.stride, covered)
-    context = np.moveaxis(raw[window.box.within(block.read)], axis, 0)
-    result = np.zeros(context.shape[:1] + _without(tile.shape, axis), np.float32)
-    wanted = np.flatnonzero(np.moveaxis(tissue, axis, 0).any((1, 2)))
+    context = voxels.across(axis, window.box.within(block.read))
+    tissue = voxels.across(axis, tile.within(block.read)).tissue
+    result = np.zeros(tissue.shape, np.float32)
+    wanted = np.flatnonzero(tissue.any((1, 2)))
     for first in range(0, len(wanted), config.batch):
         part = wanted[first : first + config.batch]
-        grey = _normalised(context[part], part, window.box, axis, resources)
+        grey = _normalised(context.raw[part], part, window.box, axis, resources)
+        for section, known in zip(grey, context.tissue[part], strict=True):
+            section[...] = mirrored(section, known)
         sections = window.to_pixels(torch.from_numpy(grey).to(device))
         probability = predict_tile(
             model.network, sections, config.augmentation, device, config.precision
@@ -212,11 +234,6 @@ def steps(config: BoundariesConfig, resources: Resources) -> Steps:
     """Voxels that a pixel of the network covers along z, y, x."""
     model: BoundaryModel = resources.models["network"]
     return steps_of(config.pixel_nm, resources.volume, axes_of(config.planes), model.known_nm)
-
-
-def _without(shape: Triple, axis: int) -> tuple[int, int]:
-    first, second = (n for k, n in enumerate(shape) if k != axis)
-    return first, second
 
 
 def opens(config: BoundariesConfig, device: str) -> Mapping[str, Any]:

@@ -43,6 +43,12 @@ def section_padding(
     return found
 
 
+def frequent_values(section: NDArray[Any], width: int) -> list[float]:
+    """Grey values of which there are enough for a square of ``width`` pixels."""
+    values, counts = np.unique(section, return_counts=True)
+    return [float(value) for value in values[counts >= width * width]]
+
+
 def opened_by_square(image: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
     """Union of all squares of True pixels, ``width`` wide, that lie inside the image.
 

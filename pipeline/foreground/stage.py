@@ -2,7 +2,8 @@
 
 1. Background where the mask volume is 0, if the run has one.
 2. Background where the raw data are padding: squares of one grey value in a section. A section
-   that is bridged has the padding of that in its place.
+   that is bridged has the padding of that in its place. In an empty section that is not bridged
+   any grey value is padding: without tissue it would join all neurons that it touches.
 3. Blocks without tissue are listed in the table ``background``: no later stage computes them.
    The list is about work only. It differs between stores with other blocks; results do not,
    because every later stage gives 0 wherever there is no tissue.
@@ -32,7 +33,8 @@ from pipeline.contract import (
     TableSpec,
     VolumeInfo,
 )
-from pipeline.foreground.padding import section_padding
+from pipeline.corrections import Corrections
+from pipeline.foreground.padding import frequent_values, section_padding
 from pipeline.tables import row_range
 
 BACKGROUND = "background"
@@ -94,10 +96,12 @@ def compute(
         depth, rows, columns = block.inner
         assert resources.corrections is not None
         raw = resources.corrections.bridged(inputs["raw"], block.read.begin[0])[depth]
-        values = _padding_values(inputs, config)
+        values, width = _padding_values(inputs, config), config.padding_width_voxels
+        empty_sections = _empty_sections(block, inputs, resources.corrections)
 
         def unpadded(z: int) -> None:
-            found = section_padding(raw[z], values, config.padding_width_voxels)
+            here = frequent_values(raw[z], width) if empty_sections[z] else values
+            found = section_padding(raw[z], here, width)
             tissue[z] &= ~found[rows, columns]
 
         with ThreadPoolExecutor(resources.threads) as pool:
@@ -113,6 +117,16 @@ def _padding_values(inputs: Inputs, config: ForegroundConfig) -> Sequence[float]
         return config.padding_values
     extremes = (float(inputs["intensity"][name][0]) for name in ("least", "greatest"))
     return sorted({0.0, *extremes})
+
+
+def _empty_sections(
+    block: Block, inputs: Inputs, corrections: Corrections
+) -> NDArray[np.bool_]:
+    """Whether sections of ``block.write`` are empty, and nothing stands in their place."""
+    here = slice(block.write.begin[0], block.write.end[0])
+    itself = corrections.source[here] == np.arange(here.start, here.stop)
+    found: NDArray[np.bool_] = (np.asarray(inputs["sections"]["state"])[here] == EMPTY) & itself
+    return found
 
 
 def count_background(inputs: Inputs, config: ForegroundConfig, resources: Resources) -> int:
