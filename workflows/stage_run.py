@@ -167,7 +167,19 @@ class StageRun:
         """Defects of the sections are kept in the record."""
         if SECTIONS not in {spec.name for spec in self.stage.tables}:
             return record
-        return replace(record, warnings=tuple(describe(self.run.output.read_table(SECTIONS))))
+        found = describe(self.run.output.read_table(SECTIONS))
+        if found:
+            found += self._counted()
+        return replace(record, warnings=tuple(found))
+
+    def _counted(self) -> list[str]:
+        """Which section is number 0, where it is not that of the volume which was given."""
+        source, where = self.run.source, []
+        if source.level:
+            where.append(f"on level {source.level}")
+        if source.roi is not None and source.roi.begin[0]:
+            where.append(f"from section {source.roi.begin[0]}, the first of --roi")
+        return [f"sections are counted {' '.join(where)}"] if where else []
 
     def _run_tasks(
         self, one: Pass, total: int, missing: Sequence[Task], ended: list[Task]

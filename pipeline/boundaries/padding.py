@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 AREA = 5
 """Edge of the smallest square of padding, in pixels: dark pixels of masked tissue are none."""
@@ -34,6 +33,8 @@ def mirrored(grey: NDArray[np.float32], tissue: NDArray[np.bool_]) -> NDArray[np
     filled
         (Y, X) float32; ``grey`` itself where there is no padding, or nothing else.
     """
+    from scipy import ndimage  # a bare GPU node imports this package without it
+
     flat = ~tissue & ((grey <= 0) | (grey >= 1))
     if not flat.any():
         return grey

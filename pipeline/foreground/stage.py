@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, FiniteFloat
 
 from pipeline.contract import (
@@ -38,6 +39,8 @@ from pipeline.foreground.padding import frequent_values, section_padding
 from pipeline.tables import row_range
 
 BACKGROUND = "background"
+EMPTY = 1
+"""Column ``state`` of the table ``sections`` where a section is empty."""
 
 
 class ForegroundConfig(StageConfig):
@@ -119,13 +122,16 @@ def _padding_values(inputs: Inputs, config: ForegroundConfig) -> Sequence[float]
     return sorted({0.0, *extremes})
 
 
-def _empty_sections(
-    block: Block, inputs: Inputs, corrections: Corrections
-) -> NDArray[np.bool_]:
-    """Whether sections of ``block.write`` are empty, and nothing stands in their place."""
-    here = slice(block.write.begin[0], block.write.end[0])
-    itself = corrections.source[here] == np.arange(here.start, here.stop)
-    found: NDArray[np.bool_] = (np.asarray(inputs["sections"]["state"])[here] == EMPTY) & itself
+def _empty_sections(block: Block, inputs: Inputs, corrections: Corrections) -> NDArray[np.bool_]:
+    """Whether sections of ``block.write`` are empty, and nothing stands in their place.
+
+    None are where the table holds corrections alone, as one that is given may.
+    """
+    begin, end = block.write.begin[0], block.write.end[0]
+    if "state" not in inputs["sections"]:
+        return np.zeros(end - begin, np.bool_)
+    itself = corrections.source[begin:end] == np.arange(begin, end)
+    found: NDArray[np.bool_] = (inputs["sections"].read("state", begin, end) == EMPTY) & itself
     return found
 
 

@@ -59,7 +59,9 @@ def _unusable(sections: Mapping[str, NDArray[Any]]) -> list[str]:
         if (here := (state == kind) & bridged).any():
             found.append(f"{_named(here)} {words}: {_by(here, source)}")
         if (here := (state == kind) & ~bridged).any():
-            found.append(f"{_named(here)} {words}: left as {'it is' if _one(here) else 'they are'}")
+            left = f"left as {'it is' if _one(here) else 'they are'}"
+            kept = "taken for background" if kind == State.EMPTY else left
+            found.append(f"{_named(here)} {words}: {kept}")
     return found
 
 

@@ -72,8 +72,8 @@ def sources(state: NDArray[np.uint8], config: SectionsConfig) -> NDArray[np.int6
     -------
     source
         (Z,) int64: itself, or the nearest usable section (of two, the lower) of one that lies in
-        a gap of ``longest_gap`` sections or fewer. Empty sections at the stack's ends stay: there
-        the tissue ends.
+        a gap of ``longest_gap`` sections or fewer. Empty sections at the stack's ends stay, and so
+        do bad ones beyond them: there the tissue ends.
     """
     source = np.arange(len(state))
     if not config.bridge:
@@ -84,7 +84,8 @@ def sources(state: NDArray[np.uint8], config: SectionsConfig) -> NDArray[np.int6
             continue
         for z in range(begin, end):
             sides = [n for n in (begin - 1, end) if 0 <= n < len(state)]
-            if len(sides) == 2 or state[z] != State.EMPTY:
+            between = state[begin : z + 1] if begin else state[z:end]
+            if len(sides) == 2 or not (between == State.EMPTY).any():
                 source[z] = min(sides, key=lambda n: (abs(n - z), n))
     return source
 

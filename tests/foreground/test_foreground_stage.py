@@ -12,13 +12,16 @@ from defective_sections import corrected
 from scipy import ndimage
 
 import pipeline
+from pipeline.config import load_config
 from pipeline.contract import BLOCKS, Halo, Resources, VolumeInfo
 from pipeline.foreground import STAGE
-from pipeline.foreground.stage import ForegroundConfig
+from pipeline.foreground.stage import EMPTY, ForegroundConfig
 from pipeline.grid import blocks, whole
 from pipeline.held import HeldInputs
+from pipeline.sections.states import State
 from pipeline.store.background import COLUMN, TABLE
 from pipeline.tables import row_tasks
+from workflows.in_memory import reconstruct_array
 
 SMALL = ForegroundConfig(padding_width_voxels=4)
 
@@ -28,26 +31,27 @@ def resources(raw, threads=1, corrections=None):
     return Resources(volume, {}, threads, corrections or corrected(len(raw)))
 
 
-def inputs_of(raw, mask=None, block=None):
+def inputs_of(raw, mask=None, block=None, empty=()):
     """Of a block, or of the whole."""
     here = (block or whole(raw.shape)).read.slices
     extremes = {"least": np.array([float(raw.min())]), "greatest": np.array([float(raw.max())])}
     volumes = {"raw": raw[here]} if mask is None else {"raw": raw[here], "mask": mask[here]}
-    return HeldInputs({**volumes, "intensity": extremes})
+    state = np.where(np.isin(np.arange(len(raw)), empty), State.EMPTY, State.GOOD)
+    return HeldInputs({**volumes, "intensity": extremes, "sections": {"state": state}})
 
 
-def run_whole(raw, config=SMALL, mask=None, threads=1, corrections=None):
+def run_whole(raw, config=SMALL, mask=None, threads=1, corrections=None, empty=()):
     given = resources(raw, threads, corrections)
     config = config.resolved(given.volume)
-    outputs = STAGE.compute(whole(raw.shape), inputs_of(raw, mask), config, given)
-    return outputs["foreground"]
+    inputs = inputs_of(raw, mask, empty=empty)
+    return STAGE.compute(whole(raw.shape), inputs, config, given)["foreground"]
 
 
-def run_blocks(raw, block_shape, config=SMALL, mask=None, corrections=None):
+def run_blocks(raw, block_shape, config=SMALL, mask=None, corrections=None, empty=()):
     result, given = np.full(raw.shape, 9, np.uint8), resources(raw, 2, corrections)
     config = config.resolved(given.volume)
     for block in blocks(raw.shape, block_shape, STAGE.halo(config, given)):
-        outputs = STAGE.compute(block, inputs_of(raw, mask, block), config, given)
+        outputs = STAGE.compute(block, inputs_of(raw, mask, block, empty), config, given)
         result[block.write.slices] = outputs["foreground"]
     return result
 
@@ -134,6 +138,40 @@ def test_in_any_blocks_a_bridged_section_has_the_padding_of_its_source(bad, bloc
     assert 0.1 < expected.mean() < 0.9
     assert np.array_equal(run_blocks(missing, block_shape, corrections=corrections), expected)
     assert not run_whole(missing)[bad].any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("block_shape", [(6, 20, 18), (2, 7, 5)], ids=str)
+def test_an_empty_section_without_a_substitute_is_background_whatever_its_grey(dtype, block_shape):
+    raw = np.random.default_rng(0).integers(60, 200, (6, 20, 18)).astype(dtype)
+    raw[[0, 2, 5]] = 128  # section 0 is bridged; of section 5 some is tissue
+    raw[5, 9:12, 7:10] = raw[1, 9:12, 7:10]
+    raw[3, :8, :8] = 128  # not empty: this is tissue
+    corrections = corrected(6, bad=[0])
+    found = run_blocks(raw, block_shape, corrections=corrections, empty=(0, 2, 5))
+    expected = np.ones(raw.shape, np.uint8)
+    expected[2], expected[5] = 0, raw[5] != 128
+    assert np.array_equal(found, expected)
+    assert np.array_equal(run_whole(raw, corrections=corrections, empty=(0, 2, 5)), expected)
+    off = ForegroundConfig(padding="none")
+    assert run_whole(raw, off, corrections=corrections, empty=(0, 2, 5)).all()
+
+
+def test_where_corrections_alone_are_given_no_section_is_empty():
+    raw = np.random.default_rng(0).integers(60, 200, (3, 40, 40)).astype(np.uint8)
+    raw[2], raw[1, :35, :35] = 128, 0
+    found = reconstruct_array(
+        raw,
+        (40.0, 4.0, 4.0),
+        load_config(None),
+        until="foreground",
+        given={"sections": corrected(3).table()},
+    )
+    assert found["foreground"].mean((1, 2)).tolist() == [1, 1 - (35 / 40) ** 2, 1]
+
+
+def test_empty_is_what_the_stage_sections_calls_empty():
+    assert EMPTY == State.EMPTY
 
 
 def test_a_mask_counts_as_it_is_in_a_bridged_section():

@@ -158,8 +158,21 @@ def test_the_median_around_a_section_is_that_of_its_window(values: Any, reach: i
         ([2, 4, 0, 2], [2, 2, 2, 2]),
         ([0, 3, 1, 0], [0, 1, 1, 3]),
         ([1, 1], [0, 1]),
+        ([4, 1, 0, 0, 1, 2], [0, 1, 2, 3, 4, 5]),
+        ([1, 4, 0, 0, 2, 1], [0, 2, 2, 3, 3, 5]),
     ],
-    ids=["one", "two", "three", "too many", "empty ends", "damaged ends", "duplicate", "nothing"],
+    ids=[
+        "one",
+        "two",
+        "three",
+        "too many",
+        "empty ends",
+        "damaged ends",
+        "duplicate",
+        "nothing",
+        "beyond empty ends",
+        "before empty ends",
+    ],
 )
 def test_gaps_are_bridged_by_the_nearest_usable_section(
     state: list[int], expected: list[int]

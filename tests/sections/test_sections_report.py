@@ -37,11 +37,11 @@ def test_nothing_is_said_of_a_volume_without_defects() -> None:
     [
         (
             {"state": {3: 1, 4: 1, 5: 1, 6: 1}},
-            ["sections 3-6 are empty: left as they are"],
+            ["sections 3-6 are empty: taken for background"],
         ),
         (
             {"state": {0: 1, 3: 1, 4: 1}, "source": {3: 2, 4: 5}},
-            ["sections 3-4 are empty: bridged by 2, 5", "section 0 is empty: left as it is"],
+            ["sections 3-4 are empty: bridged by 2, 5", "section 0 is empty: taken for background"],
         ),
         (
             {"state": {7: 4}, "source": {7: 6}},

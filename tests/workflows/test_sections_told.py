@@ -42,6 +42,17 @@ def test_a_run_tells_of_defective_sections_once_and_keeps_it_in_the_record(
     assert {s["stage"]: s["warnings"] for s in stages if s["warnings"]} == {"sections": [SENTENCE]}
 
 
+def test_in_a_region_it_is_said_which_section_is_number_0(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = Source(run.source.path, None, None, Box((1, 0, 0), (5, 48, 40)))
+    reconstruct(
+        prepare(cut, run.config, tmp_path / "cut.zarr", block_shape=(2, 16, 16)), until="sections"
+    )
+    told = "section 1 is empty: bridged by 0; sections are counted from section 1, the first of"
+    assert told in capsys.readouterr().err
+
+
 def test_the_stored_table_is_whole_and_bridged_sections_keep_their_foreground(run: Run) -> None:
     reconstruct(run, until="foreground")
     table = run.output.read_table("sections")
