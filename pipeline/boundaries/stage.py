@@ -13,7 +13,6 @@ from pydantic import Field
 
 from pipeline.boundaries.device import choose_device
 from pipeline.boundaries.model import BoundaryModel, load_model
-from pipeline.boundaries.padding import mirrored
 from pipeline.boundaries.predict import predict_tile
 from pipeline.boundaries.resampling import Steps, halo_voxels, steps_of, window_of
 from pipeline.contract import (
@@ -31,6 +30,7 @@ from pipeline.contract import (
     VolumeInfo,
 )
 from pipeline.errors import ModelError
+from pipeline.mirroring import mirrored
 from pipeline.packaged import model_path
 
 SECTION_TILE: Triple = (1, 512, 512)

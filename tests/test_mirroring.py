@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.boundaries.padding import mirrored
+from pipeline.mirroring import mirrored
 
 
 def _rows(row: list[float]) -> NDArray[np.float32]:

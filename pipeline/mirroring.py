@@ -33,7 +33,7 @@ def mirrored(grey: NDArray[np.float32], tissue: NDArray[np.bool_]) -> NDArray[np
     filled
         (Y, X) float32; ``grey`` itself where there is no padding, or nothing else.
     """
-    from scipy import ndimage  # a bare GPU node imports this package without it
+    from scipy import ndimage  # a bare GPU node imports the boundaries without it
 
     flat = ~tissue & ((grey <= 0) | (grey >= 1))
     if not flat.any():
