@@ -41,6 +41,8 @@ FINE_TUNING: dict[str, Any] = {
     "checkpoint_steps": 25,
 }
 """Parameters of a training that starts from a model; chosen on training sections of isbi2012."""
+BASE_SHARE = 0.5
+"""Of the weights, chosen there too: see docs/fine_tuning.md."""
 FROM_SCRATCH: dict[str, Any] = {"steps": 5000, "learning_rate": 2e-3, "checkpoint_steps": 50}
 WHOLE_SECTIONS_FROM = 5
 """Annotated sections from which whole ones are held back; of fewer a strip of the last one."""
@@ -91,6 +93,7 @@ def boundary_training(
         name=name,
         licence=f"the terms of the annotated data{terms}",
         start_from=None if start is None else lasting_name(start),
+        base_share=0.0 if start is None else BASE_SHARE,
         volumes=tuple(_with_part_held_back(v) if hold_back else v for v in volumes),
         training=TrainingConfig(**values),
     )

@@ -23,6 +23,7 @@ from pipeline.errors import ConfigError
 from pipeline.training.config import TrainingConfig
 from pipeline.training.crops import TrainingVolume
 from pipeline.training.loop import Progress, Training
+from pipeline.training.mixing import mixed
 from workflows.base_model import Base, card_of, lasting_name, settings_of, warn_of_size
 from workflows.fingerprints import file_hash
 from workflows.held_back import as_sentence, score_held_back
@@ -44,6 +45,13 @@ class BoundaryTraining(BaseModel):
     licence: str = Field(description="Terms under which the weights may be used.")
     start_from: str | None = Field(
         None, description="Model to start from: a packaged name or a file; --from goes before it."
+    )
+    base_share: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Share of that model's weights in the final ones; some of it makes what a few "
+        "sections teach more robust.",
     )
     volumes: tuple[AnnotatedVolume, ...] = Field(min_length=1, description="What to learn from.")
     training: TrainingConfig = Field(TrainingConfig(), description="How to learn.")
@@ -105,6 +113,10 @@ def train_boundaries(
     _keep_to_its_data(output, chosen, volumes, base)
     write_yaml(output / CONFIGURATION, config, f"Written by: {command}")
     network = _trained(volumes, settings, output, device, base)
+    if base is not None:
+        network.load_state_dict(
+            mixed(base.model.network.state_dict(), network.state_dict(), config.base_share)
+        )
     name = config.name if fold is None else f"{config.name}-fold{fold}"
     card = {
         "name": name,
@@ -114,6 +126,7 @@ def train_boundaries(
         "training": settings.model_dump(mode="json"),
         "started_from": base.path.name if base else None,
         "base": card_of(base),
+        "base_share": config.base_share if base else None,
         "fold": fold,
         "command": command,
         "device": device,

@@ -21,7 +21,9 @@ from pipeline.cli import main
 from pipeline.errors import ConfigError, ModelError
 from pipeline.training import loop
 from pipeline.training.crops import draw
+from pipeline.training.mixing import mixed
 from workflows.fine_tuning import (
+    BASE_SHARE,
     FINE_TUNING,
     FROM_SCRATCH,
     begun,
@@ -432,3 +434,44 @@ def test_a_training_that_is_interrupted_says_what_is_kept_and_goes_on(
     found = load_model(train_boundaries(config, Path(), tmp_path / "half", device="cpu"))
     weights = found.network.state_dict()
     assert all(torch.equal(t, weights[n]) for n, t in expected.network.state_dict().items())
+
+
+def test_final_weights_lie_between_those_of_the_base_and_of_the_training(
+    data: Path, tmp_path: Path
+) -> None:
+    config = boundary_training(
+        volumes(data, sections="1:3"), "m", start=str(data / "base.safetensors"), steps=2
+    )
+    assert config.base_share == BASE_SHARE
+    shares = (0.0, 0.25)
+    ended, between = (
+        load_model(
+            train_boundaries(
+                config.model_copy(update={"base_share": share}),
+                Path(),
+                tmp_path / str(share),
+                device="cpu",
+            )
+        ).network.state_dict()
+        for share in shares
+    )
+    started = load_model(data / "base.safetensors").network.state_dict()
+    moved = 0
+    for name, tensor in between.items():
+        if tensor.is_floating_point():
+            expected = 0.25 * started[name] + 0.75 * ended[name]
+            torch.testing.assert_close(tensor, expected, atol=2e-3, rtol=2e-3)  # kept as float16
+            moved += not torch.equal(started[name], ended[name])
+        else:
+            assert torch.equal(tensor, ended[name])
+    assert moved > 10
+
+
+def test_mixed_weights_by_hand() -> None:
+    started = {"w": torch.tensor([0.0, 4.0]), "n": torch.tensor(7)}
+    ended = {"w": torch.tensor([2.0, 0.0]), "n": torch.tensor(9)}
+    found = mixed(started, ended, 0.25)
+    assert found["w"].tolist() == [1.5, 1.0]
+    assert found["n"] == 9
+    assert mixed(started, ended, 0)["w"].tolist() == [2.0, 0.0]
+    assert ended["w"].tolist() == [2.0, 0.0]
