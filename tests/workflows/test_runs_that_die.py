@@ -24,6 +24,7 @@ from workflows.tasks import BlockTask, LevelTask, StepTask, Task, forget_opened,
 
 Prepared = Callable[..., Run]
 RAW = np.zeros((4, 4, 4), np.uint8)
+LAST_STEP_OF_EDGES = next(one for one in STAGES if one.name == "edges").steps[-1].name
 
 DIE = """
 import os, signal, sys
@@ -79,7 +80,7 @@ def test_a_run_after_three_deaths_says_so_once_and_goes_on(
         ("superpixels", BlockTask((0, 0, 0))),
         ("graph", BlockTask((0, 0, 0))),
         ("superpixels", LevelTask("superpixels", "labels", 0, (0, 0, 0))),
-        ("edges", StepTask(STAGES[6].steps[-1].name, 0)),
+        ("edges", StepTask(LAST_STEP_OF_EDGES, 0)),
     ],
 )
 def test_a_task_of_a_run_that_has_ended_writes_nothing_into_the_next(
