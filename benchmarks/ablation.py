@@ -16,8 +16,9 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.mean_boundary import labels_of
+from benchmarks.published import publish
 from benchmarks.quality import object_scores
-from benchmarks.reports import machine, machine_sentence, markdown_table, report
+from benchmarks.reports import markdown_table
 from benchmarks.stage_runs import run_stage
 from pipeline import multicut
 from pipeline.boundaries.device import choose_device
@@ -72,9 +73,8 @@ def ablation(options: argparse.Namespace) -> None:
     """Both kinds of data, one report."""
     if len(options.network) != 2:
         raise SystemExit("--run ablation needs --network twice (fold 0, fold 1)")
-    facts = machine()
-    text = [f"# Feature families\n\n{machine_sentence(facts)}\n"]
-    values: dict[str, Any] = {"machine": facts, "kinds": {}}
+    text = []
+    values: dict[str, Any] = {"kinds": {}}
     for kind in KINDS[:1] if options.quick else KINDS:
         config = read_edge_training(Path("configs/train") / f"edges_{kind}.yaml")
         kept = None if options.parts is None else options.parts / kind
@@ -86,7 +86,15 @@ def ablation(options: argparse.Namespace) -> None:
             lines = ablated(parts, config)
         text.append(f"## {kind}\n\n{as_markdown(lines)}")
         values["kinds"][kind] = [asdict(line) for line in lines]
-    report(options.output, "graph_ablation", "\n".join(text), values)
+    publish(
+        options.output,
+        "graph_ablation",
+        "Feature families",
+        (),
+        text="\n".join(text),
+        quick=options.quick,
+        values=values,
+    )
 
 
 def ablated(parts: Sequence[Part], config: EdgeTraining) -> list[Line]:

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25, ISBI2012, SNEMI3D, Dataset
 from benchmarks.mean_boundary import labels_of
+from benchmarks.published import publish
 from benchmarks.quality import arguments, object_scores
-from benchmarks.reports import markdown_table, report
+from benchmarks.reports import markdown_table
 from pipeline.config import PipelineSections, load_config
 from pipeline.contract import Table
 from pipeline.corrections import SECTIONS, Corrections
@@ -230,11 +231,19 @@ def main() -> None:
     config = load_config(options.config, ["boundaries.augmentation=none", *options.set])
     recognised = recognition(options, config)
     rows = [row for given in VALIDATION for row in scores(given, options, config)]
-    text = "# Defects of sections\n\n## Recognised, in training parts\n\n"
+    text = "## Recognised, in training parts\n\n"
     text += recognition_table(recognised) + "\n## Scores of validation parts\n\n"
     text += "Adapted Rand error and VOI (bits); less is better.\n\n" + score_table(rows)
     values = {"recognised": recognised, "scores": [asdict(row) for row in rows]}
-    report(options.output, "defects", text, values)
+    publish(
+        options.output,
+        "defects",
+        "Defects of sections",
+        (),
+        text=text,
+        quick=options.quick,
+        values=values,
+    )
 
 
 def recognition(

@@ -8,45 +8,67 @@ unlabelled, so both are scored on all truth voxels and on its own foreground.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25
-from benchmarks.quality import Row, arguments, as_markdown, graph_sentence, label_row, run
-from benchmarks.reports import report
+from benchmarks.published import publish
+from benchmarks.quality import LIFTED, Row, arguments, graph_sentence, label_row, run
+from benchmarks.quality_figures import quality_figures
+from benchmarks.quality_rows import marked, score_table, worst_table
 
 FFN = "fib25/reference_ffn_z000-149.tif"
+FLOOD_FILLING = "flood-filling network"
 
 
-def main() -> None:
-    """Run and report."""
-    options = arguments(__doc__ or "")
+def main(argv: Sequence[str] | None = None) -> Path:
+    """Run and publish."""
+    options = arguments(__doc__ or "", argv)
     rows, result = run(FIB25, options)
-    begin = FIB25.validate[0]
-    truth = result["truth"]
-    ffn = FIB25.load(options.data, FFN, (begin, begin + len(truth)))
-    rows += ffn_rows(ffn, result["neurons"], truth)
-    text = (
-        "# FIB-25, z 100-149\n\n"
-        + as_markdown(rows)
-        + f"\n{graph_sentence(result)} The flood-filling network leaves {np.mean(ffn == 0):.1%} of "
-        "the voxels unlabelled.\n"
+    part, truth = result["part"], result["truth"]
+    begin, end = part.validate
+    ffn = part.load(options.data, FFN, part.validate)
+    rows += ffn_rows(ffn, result["neurons"], truth, seen=result["seen"])
+    note = (
+        f"{graph_sentence(result)} The flood-filling network's labels are those that it published "
+        f"for this cube; it leaves {np.mean(ffn == 0):.1%} of the voxels unlabelled."
     )
-    values = {"rows": [asdict(r) for r in rows]}
-    report(options.output, "fib25", text, values)
+    return publish(
+        options.output,
+        "fib25",
+        f"FIB-25, z {begin}-{end - 1}",
+        [
+            score_table("Scores", rows, note),
+            worst_table(result["neurons"], truth, (begin, 0, 0)),
+        ],
+        quick=options.quick,
+        values={"rows": [asdict(row) for row in rows], "curves": result["curves"]},
+        figures=quality_figures(rows, result, further=(FLOOD_FILLING,)),
+    )
 
 
-def ffn_rows(ffn: NDArray[Any], neurons: NDArray[Any], truth: NDArray[Any]) -> list[Row]:
-    """The flood-filling network's labels on all true voxels, and both on its foreground."""
+def ffn_rows(
+    ffn: NDArray[Any], neurons: NDArray[Any], truth: NDArray[Any], seen: Sequence[object] = ()
+) -> list[Row]:
+    """The flood-filling network's labels on all true voxels, and both on its foreground.
+
+    Parameters
+    ----------
+    ffn, neurons, truth
+        (Z, Y, X) ids, 0 = unlabelled.
+    seen
+        What of it the models behind ``neurons`` learned from.
+    """
     foreground = np.where(ffn != 0, truth, 0)
-    rows = [label_row("flood-filling network", ffn, truth, None)]
-    for title, labels in (("flood-filling network", ffn), ("+ lifted multicut", neurons)):
-        on_foreground = label_row(title, labels, foreground, None)
-        rows.append(replace(on_foreground, method=f"{title}, on the FFN's foreground"))
-    return rows
+    whole, theirs = (label_row(FLOOD_FILLING, ffn, true, None) for true in (truth, foreground))
+    (ours,) = marked([label_row(LIFTED, neurons, foreground, None)], seen)
+    there = ", on the FFN's foreground"
+    return [whole, *(replace(row, method=f"{row.method}{there}") for row in (theirs, ours))]
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets import ISBI2012
 from benchmarks.mean_boundary import labels_of
+from benchmarks.published import publish
 from benchmarks.quality import THRESHOLDS, label_row
-from benchmarks.reports import machine, machine_sentence, report, write_whole
+from benchmarks.reports import write_whole
 from pipeline.config import parse_config
 from pipeline.evaluation.isbi import ThresholdScore, best, score_map, truth_sections
 from workflows.base_model import Base
@@ -89,15 +90,21 @@ def main() -> None:
             model, took = trained(count, tuned, options)
             rows.append(scored(title, model, count, steps_of(options), took, options))
             print(rows[-1], flush=True)
-    facts = {**machine(), "threads": torch.get_num_threads(), "torch": torch.__version__}
     begin, end = ISBI2012.validate
-    text = (
-        f"# Fine-tuning on ISBI 2012, scored on sections {begin}-{end - 1}\n\n"
-        f"{as_markdown(rows)}\nStarted from `{options.base.name}`. {machine_sentence(facts)} "
-        f"{facts['threads']} threads.\n"
+    threads = torch.get_num_threads()
+    publish(
+        options.output,
+        "fine_tuning",
+        f"Fine-tuning on ISBI 2012, scored on sections {begin}-{end - 1}",
+        (),
+        text=f"{as_markdown(rows)}\nStarted from `{options.base.name}`; {threads} threads.\n",
+        quick=options.quick,
+        values={
+            "rows": [asdict(r) for r in rows],
+            "threads": threads,
+            "base": options.base.name,
+        },
     )
-    values = {"rows": [asdict(r) for r in rows], "machine": facts, "base": options.base.name}
-    report(options.output, "fine_tuning", text, values)
 
 
 def arguments() -> argparse.Namespace:

@@ -37,7 +37,8 @@ from benchmarks.graph_problems import (
 )
 from benchmarks.graph_quality import quality
 from benchmarks.graph_solvers import CHAIN, DOMAINS, LIBRARY, SOLVE
-from benchmarks.reports import machine, machine_sentence, markdown_table, report
+from benchmarks.published import publish
+from benchmarks.reports import markdown_table
 from benchmarks.stage_runs import run_stage
 from pipeline import features, graph, superpixels
 from pipeline.contract import VolumeInfo
@@ -133,9 +134,15 @@ def solvers(options: argparse.Namespace) -> None:
             for lifted in (False, True):
                 runs = solver_runs(path, lifted, chosen, options)
                 problems.append({"size": size, "lifted": lifted, **sizes_of, "runs": runs})
-    facts = machine()
-    text = f"# Solvers\n\n{machine_sentence(facts)}\n\n" + solvers_markdown(problems)
-    report(options.output, "graph_solvers", text, {"machine": facts, "problems": problems})
+    publish(
+        options.output,
+        "graph_solvers",
+        "Solvers",
+        (),
+        text=solvers_markdown(problems),
+        quick=options.quick,
+        values={"problems": problems},
+    )
 
 
 def solver_runs(
@@ -239,10 +246,15 @@ def feature_times(options: argparse.Namespace) -> None:
                         timeout_s=options.timeout,
                     )
                 )
-    facts = machine()
-    head = f"# Features\n\n{machine_sentence(facts)}\n\n"
-    values = {"machine": facts, "runs": {str(threads): found for threads, found in runs.items()}}
-    report(options.output, "graph_features", head + features_markdown(runs), values)
+    publish(
+        options.output,
+        "graph_features",
+        "Features",
+        (),
+        text=features_markdown(runs),
+        quick=options.quick,
+        values={"runs": {str(threads): found for threads, found in runs.items()}},
+    )
 
 
 def features_markdown(runs: dict[int, list[dict[str, Any]]]) -> str:

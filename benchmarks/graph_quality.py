@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25, ISBI2012, SNEMI3D, Dataset
 from benchmarks.fib25 import FFN, ffn_rows
+from benchmarks.published import publish
 from benchmarks.quality import (
     AUGMENTATIONS,
     Row,
@@ -27,7 +28,6 @@ from benchmarks.quality import (
     map_row_3d,
     with_augmentation,
 )
-from benchmarks.reports import machine, machine_sentence, report
 from pipeline.config import load_config
 from workflows.in_memory import reconstruct_array
 
@@ -37,9 +37,8 @@ QUICK_SECTIONS = 4
 
 def quality(options: argparse.Namespace) -> None:
     """All data sets, one report."""
-    facts = machine()
-    text = [f"# Quality, step by step\n\n{machine_sentence(facts)}\n"]
-    values: dict[str, Any] = {"machine": facts, "data": {}}
+    text = []
+    values: dict[str, Any] = {"data": {}}
     for dataset in (ISBI2012, SNEMI3D, FIB25):
         sections = scored_sections(dataset, quick=options.quick)
         rows, sentence = steps(dataset, sections, options)
@@ -50,7 +49,15 @@ def quality(options: argparse.Namespace) -> None:
             "rows": [asdict(row) for row in rows],
             "sentence": sentence,
         }
-    report(options.output, "graph_quality", "\n".join(text), values)
+    publish(
+        options.output,
+        "graph_quality",
+        "Quality, step by step",
+        (),
+        text="\n".join(text),
+        quick=options.quick,
+        values=values,
+    )
 
 
 def scored_sections(dataset: Dataset, *, quick: bool) -> tuple[int, int]:

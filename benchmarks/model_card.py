@@ -1,15 +1,16 @@
 """Write the shipped network's model card from its file's header and the benchmarks' results.
 
-``python -m benchmarks.model_card [--results runs/benchmarks]``
+``python -m benchmarks.model_card [--results benchmarks/results]``
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.published import read
+from benchmarks.results import KEPT
 from pipeline.boundaries.model import load_model
 from pipeline.packaged import model_path
 
@@ -19,7 +20,7 @@ SCORED = ("single pass", "mean TTA", "max TTA")
 def main() -> None:
     """Write ``default.md`` beside the model."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("runs/benchmarks"))
+    parser.add_argument("--results", type=Path, default=KEPT)
     results = parser.parse_args().results
     path = model_path("default")
     card = load_model(path).card
@@ -49,7 +50,7 @@ def main() -> None:
         "",
         "| data | method | threshold | V_rand | V_info | adapted Rand error |",
         "|---|---|---|---:|---:|---:|",
-        *_score_lines(results),
+        *score_lines(results),
     ]
     path.with_suffix(".md").write_text("\n".join(lines) + "\n")
     print(path.with_suffix(".md"))
@@ -66,10 +67,17 @@ def _data_line(volume: dict[str, Any]) -> str:
     return f"| {volume['name']} | {begin}–{end - 1} | {size} | {volume['licence']} |"
 
 
-def _score_lines(results: Path) -> list[str]:
+def score_lines(results: Path) -> list[str]:
+    """Rows of Markdown: the thresholded maps of the three data sets.
+
+    Raises
+    ------
+    InputError
+        If one of them was not published in that folder.
+    """
     lines = []
     for name in ("isbi2012", "snemi3d", "fib25"):
-        for row in json.loads((results / f"{name}.json").read_text())["rows"]:
+        for row in read(results / f"{name}.json").values["rows"]:
             if row["method"] not in SCORED:
                 continue
             values = (row["v_rand"], row["v_info"], row["arand"])

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from benchmarks.boundary_maps import isbi_map
 from benchmarks.datasets import ISBI2012
-from benchmarks.reports import machine, markdown_table, report
+from benchmarks.published import publish
+from benchmarks.reports import markdown_table
 from benchmarks.stage_runs import run_stage
 from pipeline import features, graph, superpixels
 from pipeline.contract import UINT8_MAX, VolumeInfo
@@ -60,7 +61,7 @@ def main() -> None:
     else:
         maps = isbi_map(options.data, options.output, options.boundaries, options.device)
         text, values = compared(*maps)
-    report(options.output, "nifty_parity", text, values)
+    publish(options.output, "nifty_parity", "Beside nifty and vigra", (), text=text, values=values)
 
 
 def nifty() -> Any | None:
@@ -96,7 +97,6 @@ def compared(raw: NDArray[np.uint8], boundaries: NDArray[np.uint8]) -> tuple[str
         for name, library in found.items()
         if library is None
     ]
-    facts = machine()
     lines: list[Line] = []
     if len(skipped) < len(found):
         known = our_tables(raw, boundaries)
@@ -108,7 +108,7 @@ def compared(raw: NDArray[np.uint8], boundaries: NDArray[np.uint8]) -> tuple[str
     text = "\n".join(["## nifty and vigra\n", *skipped])
     if rows:
         text += "\n" + markdown_table(["", "nifty, vigra", "ours"], rows)
-    values = {"machine": facts, "skipped": skipped, "lines": [asdict(line) for line in lines]}
+    values = {"skipped": skipped, "lines": [asdict(line) for line in lines]}
     return text, values
 
 

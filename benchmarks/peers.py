@@ -25,7 +25,8 @@ from benchmarks import nifty_parity
 from benchmarks.boundary_maps import isbi_map
 from benchmarks.children import measured, medians
 from benchmarks.datasets import ISBI2012
-from benchmarks.reports import machine, machine_sentence, markdown_table, report
+from benchmarks.published import publish
+from benchmarks.reports import markdown_table
 
 FIT, SCORE = (0, 10), (10, 14)
 QUICK_SECTIONS, QUICK_FIT, QUICK_SCORE = 6, (0, 4), (4, 6)
@@ -46,13 +47,20 @@ def main() -> None:
     """Measure and report."""
     options = arguments()
     text, values = compared(options)
-    if options.skip_nifty:
-        report(options.output, "peers", text, values)
-        return
-    raw, boundaries = isbi_map(options.data, options.output, options.boundaries, options.device)
-    sections = slice(0, QUICK_SECTIONS if options.quick else None)
-    parity, parity_values = nifty_parity.compared(raw[sections], boundaries[sections])
-    report(options.output, "peers", f"{text}\n{parity}", {**values, "nifty": parity_values})
+    if not options.skip_nifty:
+        raw, boundaries = isbi_map(options.data, options.output, options.boundaries, options.device)
+        sections = slice(0, QUICK_SECTIONS if options.quick else None)
+        parity, values["nifty"] = nifty_parity.compared(raw[sections], boundaries[sections])
+        text = f"{text}\n{parity}"
+    publish(
+        options.output,
+        "peers",
+        "Graph stages beside elf",
+        (),
+        text=text,
+        quick=options.quick,
+        values=values,
+    )
 
 
 def arguments() -> argparse.Namespace:
@@ -78,11 +86,9 @@ def arguments() -> argparse.Namespace:
 
 def compared(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """The report against elf; says how to install elf where it is missing."""
-    facts = machine()
-    head = "# Graph stages beside elf\n\n"
     if find_spec("elf") is None or find_spec("elf.segmentation") is None:
         sentence = "Skipped: elf is not installed (`pip install python-elf`).\n"
-        return head + sentence, {"machine": facts, "skipped": sentence}
+        return sentence, {"skipped": sentence}
     raw, boundaries = isbi_map(options.data, options.output, options.boundaries, options.device)
     fit, score = (QUICK_FIT, QUICK_SCORE) if options.quick else (FIT, SCORE)
     depth = QUICK_SECTIONS if options.quick else len(raw)
@@ -99,7 +105,6 @@ def compared(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         runs = alternating(job, Path(folder) / "elf.npy", repeats, options.timeout)
     sides = {side: summary(results) for side, results in runs.items()}
     values = {
-        "machine": facts,
         "shape": [depth, *raw.shape[1:]],
         "threads": options.threads,
         "repeats": repeats,
@@ -108,7 +113,7 @@ def compared(options: argparse.Namespace) -> tuple[str, dict[str, Any]]:
         "sides": sides,
         "runs": runs,
     }
-    return head + as_markdown(values), values
+    return as_markdown(values), values
 
 
 def alternating(
@@ -165,7 +170,6 @@ def as_markdown(values: dict[str, Any]) -> str:
     began, ended = values["fit_sections"]
     first, last = values["score_sections"]
     lines = [
-        f"{machine_sentence(values['machine'])}\n",
         f"{z}×{y}×{x} voxels, {values['threads']} thread(s), medians of {values['repeats']} "
         "alternating run(s).\n",
         *failed,

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25
+from benchmarks.published import publish
 from benchmarks.quality import arguments, as_markdown, graph_rows, graph_sentence, map_row_3d
-from benchmarks.reports import report
 from pipeline.config import PipelineSections, load_config, parse_config
 from pipeline.packaged import model_path
 from workflows.in_memory import reconstruct_array
@@ -44,7 +44,7 @@ def main() -> None:
     if options.quick:
         raw, truth = raw[:, :96, :96], truth[:, :96, :96]
     rows: list[dict[str, Any]] = []
-    parts = ["# Planes of prediction: FIB-25, z 100-149\n"]
+    parts = []
     for title, (planes, combine) in WAYS.items():
         config = _with_planes(load_config(options.config, options.set), planes, combine)
         began = time.monotonic()
@@ -56,7 +56,15 @@ def main() -> None:
         print(f"{title}: {time.monotonic() - began:.0f} s", flush=True)
         parts.append(f"## {title}\n\n{as_markdown(found)}\n{graph_sentence(result)}\n")
         rows += [{"planes": title, **asdict(row)} for row in found]
-    report(options.output, "planes", "\n".join(parts), {"rows": rows})
+    publish(
+        options.output,
+        "planes",
+        f"Planes of prediction: FIB-25, z {begin}-{end - 1}",
+        (),
+        text="\n".join(parts),
+        quick=options.quick,
+        values={"rows": rows},
+    )
 
 
 def _with_planes(config: PipelineSections, planes: str, combine: str) -> PipelineSections:

@@ -1,9 +1,8 @@
-"""Scores of the thresholded map, multicut and lifted multicut on validation sections.
+"""Scores of the thresholded map, multicut and lifted multicut on sections that nothing saw.
 
-Rows, each from the shipped model and forests: single pass, mean and max test-time
-augmentation with the map thresholded; then the graph on the max map. Thresholds are shown
-as chosen on training parts (``parameters.json``, made by ``choose_parameters.py``) and as the
-best one for the very data that is scored (oracle), which nobody has in practice.
+Rows, each from the shipped model and forests, or those that the configuration names: single
+pass, mean and max test-time augmentation with the map thresholded (``thresholded_maps``); then
+the graph on the max map.
 """
 
 from __future__ import annotations
@@ -11,53 +10,120 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from skimage.segmentation import watershed
 
 from benchmarks.datasets import Dataset
-from benchmarks.mean_boundary import chosen_prior, labels_of, mean_boundary_multicut
+from benchmarks.multicut_rows import (
+    LIFTED,
+    MULTICUT,
+    graph_rows,
+    graph_sentence,
+    moved_nodes,
+    volume_info,
+)
+from benchmarks.quality_rows import Row, as_markdown, label_row, marked, object_scores
+from benchmarks.thresholded_maps import (
+    THRESHOLDS,
+    best_threshold,
+    component_errors,
+    map_row_2d,
+    map_row_3d,
+    section_rows,
+    section_scores,
+    thresholded,
+    volume_rows,
+)
 from pipeline.config import PipelineSections, load_config, parse_config
-from pipeline.contract import UINT8_MAX, VolumeInfo
-from pipeline.evaluation.contingency import contingency
-from pipeline.evaluation.isbi import score_map, truth_sections
-from pipeline.evaluation.scores import ObjectScores, evaluate_labels, score_objects
+from pipeline.contract import VolumeInfo
+from pipeline.evaluation.isbi import TruthKind
+from pipeline.registry import STAGES
 from workflows.in_memory import reconstruct_array
+from workflows.seen_data import require_unseen
+
+__all__ = [
+    "AUGMENTATIONS",
+    "LIFTED",
+    "MULTICUT",
+    "PARAMETERS",
+    "THRESHOLDS",
+    "Row",
+    "Truth",
+    "arguments",
+    "as_markdown",
+    "best_threshold",
+    "chosen_thresholds",
+    "graph_rows",
+    "graph_sentence",
+    "label_row",
+    "map_row_2d",
+    "map_row_3d",
+    "models_of",
+    "moved_nodes",
+    "object_scores",
+    "options_parser",
+    "quality_rows",
+    "run",
+    "scored_part",
+    "thresholded",
+    "volume_info",
+    "with_augmentation",
+]
 
 AUGMENTATIONS = {"none": "single pass", "mean": "mean TTA", "max": "max TTA"}
-THRESHOLDS = (0.01, 0.02, 0.03, *(round(0.05 * i, 2) for i in range(1, 20)))
+GRAPH_ON = "max"
+"""Augmentation of the map that the graph is made of."""
 PARAMETERS = Path(__file__).with_name("parameters.json")
+QUICK_SECTIONS, QUICK_PIXELS = 3, 256
+
+Reconstruct = Callable[[PipelineSections, str | None], dict[str, Any]]
+"""Called with a configuration and the last stage (``None``: all); gives what
+``reconstruct_array`` does."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a table; ``None`` where a score does not apply."""
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a volume is scored against.
 
-    method: str
-    threshold: str
-    v_rand: float | None
-    v_info: float | None
-    arand: float | None
-    voi_split: float | None
-    voi_merge: float | None
+    Parameters
+    ----------
+    ids
+        (Z, Y, X); voxels of id 0 are left out of the 3D scores.
+    membranes
+        (Z, Y, X) truth of V_rand and V_info; ``None``: they are not scored.
+    kind
+        What ``membranes`` holds: a mask or ids, 0 = boundary.
+    """
+
+    ids: NDArray[Any]
+    membranes: NDArray[Any] | None = None
+    kind: TruthKind = "mask"
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """The options of every benchmark."""
-    parser = argparse.ArgumentParser(description=description)
+def options_parser(description: str) -> argparse.ArgumentParser:
+    """The options of every quality benchmark, to be added to."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks"))
     parser.add_argument("--config", help="preset or YAML; the defaults otherwise")
     parser.add_argument("--set", action="append", default=[], metavar="stage.key=value")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--quick", action="store_true", help="a small part, to try the program")
-    return parser.parse_args()
+    parser.add_argument(
+        "--allow-seen",
+        action="store_true",
+        help="score what a model learned from all the same, and say so in every row",
+    )
+    return parser
+
+
+def arguments(description: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options as they were given."""
+    return options_parser(description).parse_args(argv)
 
 
 def with_augmentation(config: PipelineSections, augmentation: str) -> PipelineSections:
@@ -67,171 +133,107 @@ def with_augmentation(config: PipelineSections, augmentation: str) -> PipelineSe
     return parse_config(values, augmentation)
 
 
-def thresholded(boundaries: NDArray[np.uint8], threshold: float, flat: bool) -> NDArray[np.int64]:
-    """Components of P(boundary) < threshold, grown over the boundaries.
-
-    Parameters
-    ----------
-    boundaries
-        (Z, Y, X) uint8 0..255 = 0..1.
-    threshold
-        0..1.
-    flat
-        Grow within sections only; components are 3D all the same.
-    """
-    inside = boundaries < threshold * UINT8_MAX
-    components, _ = ndimage.label(inside)
-    structure = np.zeros((3, 3, 3), bool)
-    structure[1] = ndimage.generate_binary_structure(2, 1)
-    if not flat:
-        structure = ndimage.generate_binary_structure(3, 1)
-    grown: NDArray[np.int64] = watershed(boundaries, components, connectivity=structure)
-    return grown.astype(np.int64)
-
-
-def map_row_2d(
-    name: str, boundaries: NDArray[np.uint8], membranes: NDArray[Any], chosen: float | None
-) -> list[Row]:
-    """V_rand and V_info of a map at the chosen threshold and at the oracle's."""
-    cell_thresholds = [round(1 - t, 2) for t in THRESHOLDS]
-    scores = score_map(boundaries, truth_sections(membranes, kind="mask"), cell_thresholds)
-    best = max(scores, key=lambda s: s.v_rand)
-    rows = [_row(name, f"{1 - best.threshold:.2f} oracle", best.v_rand, best.v_info, None)]
-    if chosen is not None:
-        given = min(scores, key=lambda s: abs(1 - s.threshold - chosen))
-        rows.insert(0, _row(name, f"{chosen:.2f} train", given.v_rand, given.v_info, None))
-    return rows
-
-
-def map_row_3d(
-    name: str, boundaries: NDArray[np.uint8], truth: NDArray[Any], chosen: float | None, flat: bool
-) -> list[Row]:
-    """3D scores of the components of a map at the chosen threshold and at the oracle's."""
-    best = best_threshold([boundaries], [truth])
-    found = object_scores(thresholded(boundaries, best, flat), truth)
-    rows = [_row(name, f"{best:.2f} oracle", None, None, found)]
-    if chosen is not None:
-        given = object_scores(thresholded(boundaries, chosen, flat), truth)
-        rows.insert(0, _row(name, f"{chosen:.2f} train", None, None, given))
-    return rows
-
-
-def best_threshold(maps: Sequence[NDArray[np.uint8]], truths: Sequence[NDArray[Any]]) -> float:
-    """Threshold whose components, before they are grown, have the least mean Rand error."""
-    errors: dict[float, float] = {}
-    for t in THRESHOLDS:
-        total = 0.0
-        for boundaries, truth in zip(maps, truths, strict=True):
-            components, _ = ndimage.label(boundaries < t * UINT8_MAX)
-            inside = np.where(components > 0, truth, 0)
-            total += object_scores(components, inside).arand_error if inside.any() else 1.0
-        errors[t] = total
-    return min(errors, key=lambda t: errors[t])
-
-
-def object_scores(labels: NDArray[Any], truth: NDArray[Any]) -> ObjectScores:
-    """3D scores; voxels whose truth is 0 are left out."""
-    return score_objects(contingency(truth, labels))
-
-
-def label_row(
-    name: str, labels: NDArray[Any], truth: NDArray[Any], membranes: NDArray[Any] | None
-) -> Row:
-    """2D (where there is a membrane mask) and 3D scores of labels."""
-    v_rand = v_info = None
-    if membranes is not None:
-        boundary = evaluate_labels(labels, membranes, truth_kind="mask").section_boundary
-        v_rand, v_info = boundary.v_rand, boundary.v_info
-    return _row(name, "", v_rand, v_info, object_scores(labels, truth))
-
-
-def _row(
-    name: str,
-    threshold: str,
-    v_rand: float | None,
-    v_info: float | None,
-    objects: ObjectScores | None,
-) -> Row:
-    if objects is None:
-        return Row(name, threshold, v_rand, v_info, None, None, None)
-    return Row(
-        name,
-        threshold,
-        v_rand,
-        v_info,
-        objects.arand_error,
-        objects.voi_split,
-        objects.voi_merge,
-    )
+def scored_part(dataset: Dataset, *, quick: bool) -> Dataset:
+    """The data set, or, to try a program, one whose validation part is small."""
+    if not quick:
+        return dataset
+    begin, _ = dataset.validate
+    corner = (0, QUICK_PIXELS, 0, QUICK_PIXELS)
+    return replace(dataset, validate=(begin, begin + QUICK_SECTIONS), region=corner)
 
 
 def run(dataset: Dataset, options: argparse.Namespace) -> tuple[list[Row], dict[str, Any]]:
-    """All rows of a data set, and the last reconstruction."""
-    begin, end = dataset.validate
-    if options.quick:
-        end = begin + 3
-    raw = dataset.load(options.data, dataset.raw, (begin, end))
-    truth = dataset.load(options.data, dataset.truth, (begin, end))
-    membranes = (
-        dataset.load(options.data, dataset.membranes, (begin, end)) if dataset.membranes else None
-    )
+    """All rows of the validation part of a data set, in memory, and the last reconstruction.
+
+    Returns
+    -------
+    rows
+        See ``quality_rows``; where a model learned from what is scored, they say so.
+    result
+        Of ``quality_rows``, with ``truth`` (the ids), ``part`` (the data set that was scored)
+        and ``seen``.
+
+    Raises
+    ------
+    LeakageError
+        If a model learned from what is scored, unless that is allowed.
+    """
+    part = scored_part(dataset, quick=options.quick)
+    raw, ids = (part.load(options.data, path, part.validate) for path in (part.raw, part.truth))
+    membranes = part.load(options.data, part.membranes, part.validate) if part.membranes else None
     config = load_config(options.config, options.set)
-    chosen = chosen_thresholds(dataset.name)
-    flat = dataset.kind == "anisotropic"
-    rows: list[Row] = []
-    result: dict[str, Any] = {}
-    for augmentation, title in AUGMENTATIONS.items():
-        began = time.monotonic()
-        result = reconstruct_array(
-            raw,
-            dataset.voxel_size_nm,
-            with_augmentation(config, augmentation),
-            device=options.device,
-            until=None if augmentation == "max" else "boundaries",
+    begin, end = part.validate
+    seen = require_unseen(
+        raw,
+        models_of(config, volume_info(part, raw)),
+        what=f"{part.name}, sections {begin}-{end - 1}",
+        allow=options.allow_seen,
+    )
+
+    def reconstruct(chosen: PipelineSections, until: str | None) -> dict[str, Any]:
+        return reconstruct_array(
+            raw, part.voxel_size_nm, chosen, device=options.device, until=until
         )
-        print(f"{dataset.name}, {title}: {time.monotonic() - began:.0f} s", flush=True)
-        given = chosen.get(augmentation, {})
-        if membranes is not None:
-            rows += map_row_2d(title, result["boundaries"], membranes, given.get("v_rand"))
-        rows += map_row_3d(title, result["boundaries"], truth, given.get("arand"), flat)
-    rows += graph_rows(result, truth, membranes, dataset, config)
-    result["truth"] = truth
-    return rows, result
+
+    rows, result = quality_rows(part, reconstruct, config, Truth(ids, membranes))
+    return marked(rows, seen), {**result, "truth": ids, "part": part, "seen": seen}
 
 
-def graph_rows(
-    result: dict[str, Any],
-    truth: NDArray[Any],
-    membranes: NDArray[Any] | None,
-    dataset: Dataset,
-    config: PipelineSections,
-) -> list[Row]:
-    """Multicut on mean boundaries, with the forest, and lifted; each adds one thing.
+def models_of(config: PipelineSections, volume: VolumeInfo) -> list[Path]:
+    """The network and the forests that a configuration uses on a volume."""
+    resolved = config.resolved(volume)
+    return [
+        Path(path)
+        for stage in STAGES
+        if stage.files
+        for path in stage.files(resolved.section(stage.name))
+    ]
+
+
+def quality_rows(
+    dataset: Dataset, reconstruct: Reconstruct, config: PipelineSections, truth: Truth
+) -> tuple[list[Row], dict[str, Any]]:
+    """Rows of the maps and of the graph.
 
     Parameters
     ----------
+    dataset
+        For its name, voxel size and kind.
+    reconstruct
+        Segments the volume that is scored.
+    config
+        Parameters; the augmentation is replaced.
+    truth
+        Of the same voxels.
+
+    Returns
+    -------
+    rows
+        Of every augmentation: by section (where there are membranes) and in 3D, each at the
+        chosen threshold (where there is one) and at the oracle's; then ``graph_rows``.
     result
-        Of ``reconstruct_array``, all stages.
-    truth, membranes
-        As in ``label_row``.
-    dataset, config
-        That the result was made of and with.
+        Of the graph's reconstruction, with ``curves``: score -> map -> threshold -> value.
     """
-    nodes = result["nodes"]
-    z, y, x = result["raw"].shape
-    volume = VolumeInfo((z, y, x), dataset.voxel_size_nm, result["raw"].dtype.name)
-    simple = mean_boundary_multicut(
-        result, volume, config.section("multicut"), chosen_prior(dataset.kind)
-    )
-    partitions = {
-        "max TTA + multicut, mean boundary": simple,
-        "max TTA + multicut": nodes["multicut"],
-        "+ lifted multicut": nodes["neuron"],
-    }
-    return [
-        label_row(title, labels_of(result, neuron), truth, membranes)
-        for title, neuron in partitions.items()
-    ]
+    chosen = chosen_thresholds(dataset.name)
+    flat = dataset.kind == "anisotropic"
+    rows: list[Row] = []
+    curves: dict[str, dict[str, dict[float, float]]] = {}
+    result: dict[str, Any] = {}
+    for augmentation, title in AUGMENTATIONS.items():
+        began = time.monotonic()
+        until = None if augmentation == GRAPH_ON else "boundaries"
+        result = reconstruct(with_augmentation(config, augmentation), until)
+        print(f"{dataset.name}, {title}: {time.monotonic() - began:.0f} s", flush=True)
+        given, boundaries = chosen.get(augmentation, {}), result["boundaries"]
+        if truth.membranes is not None:
+            scores = section_scores(boundaries, truth.membranes, truth.kind)
+            rows += section_rows(title, scores, given.get("v_rand"))
+            curves.setdefault("v_rand", {})[title] = {t: s.v_rand for t, s in scores.items()}
+        errors = component_errors([boundaries], [truth.ids])
+        curves.setdefault("arand", {})[title] = errors
+        rows += volume_rows(title, boundaries, truth.ids, errors, given.get("arand"), flat=flat)
+    rows += graph_rows(result, truth.ids, truth.membranes, dataset, config, kind=truth.kind)
+    return rows, {**result, "curves": curves}
 
 
 def chosen_thresholds(name: str) -> dict[str, dict[str, float]]:
@@ -242,43 +244,3 @@ def chosen_thresholds(name: str) -> dict[str, dict[str, float]]:
         name, {}
     )
     return thresholds
-
-
-def moved_nodes(before: NDArray[np.uint64], after: NDArray[np.uint64]) -> int:
-    """Nodes that change cluster: those outside the largest common part of matched clusters."""
-    pairs, counts = np.unique(np.stack([before, after], 1), axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    used_before: set[int] = set()
-    used_after: set[int] = set()
-    kept = 0
-    for index in order:
-        first, second = (int(v) for v in pairs[index])
-        if first not in used_before and second not in used_after:
-            used_before.add(first)
-            used_after.add(second)
-            kept += int(counts[index])
-    return len(before) - kept
-
-
-def graph_sentence(result: dict[str, Any]) -> str:
-    """Sizes of the graph, and how many superpixels the lifted edges move."""
-    nodes = result["nodes"]
-    moved = moved_nodes(nodes["multicut"], nodes["neuron"])
-    return (
-        f"{len(nodes['id'])} superpixels, {len(result['edges']['uv'])} edges, "
-        f"{len(result['lifted']['uv'])} lifted edges; {moved} superpixels change neuron between "
-        "multicut and lifted multicut."
-    )
-
-
-def as_markdown(rows: Sequence[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = [
-        "| method | threshold | V_rand | V_info | adapted Rand error | VOI split | VOI merge |",
-        "|---|---|---:|---:|---:|---:|---:|",
-    ]
-    for row in rows:
-        values = (row.v_rand, row.v_info, row.arand, row.voi_split, row.voi_merge)
-        cells = ("–" if v is None else f"{v:.4f}" for v in values)
-        lines.append(f"| {row.method} | {row.threshold or '–'} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"

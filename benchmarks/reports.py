@@ -1,8 +1,7 @@
-"""Reports of benchmarks: tables, facts about the machine, files written whole or not at all."""
+"""What reports of benchmarks are made of: tables, facts about the machine, whole files."""
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -12,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("numpy", "numba", "scipy", "scikit-learn", "bioimage-cpp", "python-elf")
+PACKAGES = ("numpy", "numba", "scipy", "scikit-learn", "torch", "bioimage-cpp", "python-elf")
+PAGES = (":(exclude)benchmarks/results", ":(exclude)*.md")
+"""Files that no number depends on."""
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -40,10 +41,11 @@ def _cell(value: Any) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, versions and commit: what a measured time depends on."""
+    """Processor, cores, GPU, versions and commit: what a measured time depends on."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
+        "gpu": _gpu(),
         "system": platform.system(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
@@ -54,18 +56,20 @@ def machine() -> dict[str, Any]:
 def machine_sentence(facts: dict[str, Any]) -> str:
     """The facts of ``machine`` as one sentence."""
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items() if number)
+    gpu = f", {facts['gpu']}" if facts.get("gpu") else ""
     return (
-        f"{facts['processor']}, {facts['cores']} cores, {facts['system']}; Python "
+        f"{facts['processor']}, {facts['cores']} cores{gpu}, {facts['system']}; Python "
         f"{facts['python']}, {versions}; commit {facts['commit']}."
     )
 
 
 def commit() -> str:
-    """Short hash of the checked-out commit, ``+`` if files differ from it; else ``unknown``."""
+    """Short hash of the checked-out commit, ``+`` if programs differ from it; else ``unknown``."""
     head = _git("rev-parse", "--short", "HEAD")
     if not head:
         return "unknown"
-    return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *PAGES)
+    return f"{head}+" if changed else head
 
 
 def _git(*arguments: str) -> str:
@@ -87,19 +91,18 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
+def _gpu() -> str | None:
+    """Name of the CUDA device, where one is there."""
+    import torch  # here: the children of a benchmark import this module and count their memory
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
         return None
-
-
-def report(folder: Path, name: str, text: str, values: dict[str, Any]) -> None:
-    """Print a report and write it as Markdown and JSON, each file whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / f"{name}.md", text)
-    write_whole(folder / f"{name}.json", json.dumps(values, indent=1) + "\n")
-    print(text)
 
 
 def write_whole(path: Path, text: str) -> None:

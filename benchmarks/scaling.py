@@ -22,9 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import measured
-from benchmarks.reports import machine, report, write_whole
+from benchmarks.published import publish
+from benchmarks.reports import commit, write_whole
 from benchmarks.scaling_model import predictions
-from benchmarks.scaling_report import draw, markdown
+from benchmarks.scaling_report import drawn, markdown
 from pipeline.contract import Triple
 
 MEMORY = 4 << 30
@@ -130,10 +131,17 @@ def main() -> None:
     plan = QUICK if options.quick else WHOLE
     with tempfile.TemporaryDirectory(dir=_made(options.output)) as scratch:
         rows = measure_all(plan, options.data, options.output / "rows", Path(scratch))
-    values = {"machine": machine(), "real": bool(options.data), "rows": rows}
-    values["model"] = predictions(rows)
-    draw(rows, options.output / "scaling.png")
-    report(options.output, "scaling", markdown(values), values)
+    values = {"real": bool(options.data), "rows": rows, "model": predictions(rows)}
+    publish(
+        options.output,
+        "scaling",
+        "Scaling",
+        (),
+        text=markdown(values),
+        quick=options.quick,
+        values=values,
+        figures=drawn(rows),
+    )
 
 
 def measure_all(
@@ -157,7 +165,7 @@ def measure_all(
                 print(f"{name}: {answer['error']}", flush=True)
                 rows[name] = answer
                 continue
-            write_whole(path, json.dumps({**answer, "commit": machine()["commit"]}, indent=1))
+            write_whole(path, json.dumps({**answer, "commit": commit()}, indent=1))
         rows[name] = json.loads(path.read_text())
     return rows
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from benchmarks.reports import machine_sentence, markdown_table
+from matplotlib.figure import Figure
+
+from benchmarks.reports import markdown_table
 from benchmarks.scaling_model import (
     NETWORK,
     PAPER_HOURS,
@@ -28,8 +29,7 @@ def markdown(values: Mapping[str, Any]) -> str:
     commits = ", ".join(sorted({row["commit"] for row in rows.values() if "commit" in row}))
     source = "training sections of ISBI 2012" if values["real"] else "synthetic EM"
     parts = [
-        "# Scaling\n",
-        f"{machine_sentence(values['machine'])} CPU only. Volumes: {source}, mirrored. "
+        f"CPU only. Volumes: {source}, mirrored. "
         f"Rows were measured at commit {commits}; + means with changes.\n",
         "## Size of the volume\n",
         sizes_table(rows),
@@ -316,13 +316,11 @@ def _prediction(name: str, parts: Mapping[str, Any]) -> str:
     )
 
 
-def draw(rows: Mapping[str, Row], path: Path) -> None:
-    """Cost of a voxel and peak of a worker against the size of the volume, as PNG."""
-    from matplotlib.figure import Figure
-
+def drawn(rows: Mapping[str, Row]) -> dict[str, Figure]:
+    """Cost of a voxel and peak of a worker against the size of the volume; none without rows."""
     sizes = sorted_sizes(rows)
     if not sizes:
-        return
+        return {}
     voxels = [row["voxels"] / 1e6 for row in sizes]
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -340,7 +338,7 @@ def draw(rows: Mapping[str, Row], path: Path) -> None:
     right.axhline(4, color="grey", linestyle="--", label="--memory")
     right.set(xscale="log", ylim=(0, None), xlabel="Mvoxel", ylabel="peak, GiB")
     right.legend(fontsize="x-small")
-    figure.savefig(path, dpi=120)
+    return {"sizes": figure}
 
 
 def _stacked(base: Sequence[float], sizes: Sequence[Row], stage: str) -> list[float]:

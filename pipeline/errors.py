@@ -33,3 +33,7 @@ class ResourceError(PipelineError):
 
 class BlockError(PipelineError):
     """Blocks of a stage failed; names the stage, the blocks and the first cause."""
+
+
+class LeakageError(InputError):
+    """What is to be scored was learned from by the network or a forest that made it."""

@@ -1,4 +1,4 @@
-"""Models and presets that are installed with the package, found by name or by path."""
+"""Models, presets and other data that are installed with the package, by name or by path."""
 
 from __future__ import annotations
 
@@ -36,6 +36,25 @@ def preset_path(name_or_path: str | Path) -> Path:
     return path
 
 
+def reproduction_path(name_or_path: str | Path) -> Path:
+    """Path of a reproduction's YAML file, given as a path or as the name of a packaged one.
+
+    Raises
+    ------
+    ConfigError
+        If neither exists; lists the packaged names.
+    """
+    path = _found(name_or_path, "reproductions", ".yaml")
+    if path is None:
+        raise ConfigError(_missing("reproduction", name_or_path, packaged_reproductions()))
+    return path
+
+
+def packaged_sample() -> Path:
+    """Folder of the embedded volume and its ground truth."""
+    return _folder("sample")
+
+
 def packaged_models() -> tuple[str, ...]:
     """Names of the packaged models, sorted."""
     return _names("models", ".safetensors")
@@ -44,6 +63,11 @@ def packaged_models() -> tuple[str, ...]:
 def packaged_presets() -> tuple[str, ...]:
     """Names of the packaged presets, sorted."""
     return _names("presets", ".yaml")
+
+
+def packaged_reproductions() -> tuple[str, ...]:
+    """Names of the packaged reproductions, sorted."""
+    return _names("reproductions", ".yaml")
 
 
 def _found(name_or_path: str | Path, kind: str, suffix: str) -> Path | None:

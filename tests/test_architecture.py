@@ -38,6 +38,7 @@ FREE_TO_STAGES = {
     "grid",
     "errors",
     "mirroring",
+    "model_header",
     "normalisation",
     "packaged",
     "forests",

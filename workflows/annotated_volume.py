@@ -41,6 +41,11 @@ class AnnotatedVolume(BaseModel):
         description="z begin, z end, y begin, y end, x begin, x end, not learned from: the network "
         "is scored there before and after.",
     )
+    validation_sections: tuple[int, int] | None = Field(
+        None,
+        description="First and one past the last z that the training validates on instead of "
+        "learning from them; null = training.validation.share of the sections.",
+    )
     region: tuple[int, int, int, int] | None = Field(
         None, description="Only these pixels: y begin, y end, x begin, x end."
     )
@@ -103,5 +108,6 @@ class AnnotatedVolume(BaseModel):
                 "sections": bounds,
                 "annotated_sections": self.annotated_sections and inside,
                 "held_back": None,
+                "validation_sections": None,
             }
         )

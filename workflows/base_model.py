@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.boundaries.model import BoundaryModel, load_model
-from pipeline.boundaries.networks.rc_spcnet import RCSPCNetConfig
+from pipeline.boundaries.networks import NETWORKS, AnyConfig
 from pipeline.errors import ConfigError
 from pipeline.packaged import model_path
 from pipeline.training.config import TrainingConfig
@@ -50,9 +50,9 @@ class Base:
         return cls(str(name), path, load_model(path, device))
 
     @property
-    def shape(self) -> RCSPCNetConfig:
+    def shape(self) -> AnyConfig:
         """Of the network."""
-        return RCSPCNetConfig.model_validate(dict(self.model.shape))
+        return NETWORKS[str(self.model.shape["architecture"])].configured(self.model.shape)
 
 
 def lasting_name(start: str | Path) -> str:
@@ -76,7 +76,7 @@ def settings_of(settings: TrainingConfig, base: Base | None) -> TrainingConfig:
     asked = settings.network.model_copy(update={"dropout": shape.dropout})
     if asked != shape:
         values = shape.model_dump()
-        differ = [k for k, v in asked.model_dump().items() if v != values[k]]
+        differ = [k for k, v in asked.model_dump().items() if v != values.get(k)]
         raise ConfigError(
             f"training.network asks for another {', '.join(differ)} than the network of "
             f"{base.name}, from which the training starts; leave training.network out"

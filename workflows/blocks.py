@@ -80,6 +80,8 @@ class BlockMemory:
         Sections that are predicted at a time.
     steps
         Voxels that a pixel of the network covers along z, y, x.
+    context_sections
+        Sections that the network sees on each side of the predicted one.
     """
 
     volume: VolumeInfo
@@ -87,6 +89,7 @@ class BlockMemory:
     halos: Mapping[str, Halo]
     batch: int = 1
     steps: Steps = UNCHANGED
+    context_sections: int = 0
 
     def needed(self, shape: Triple) -> int:
         """Bytes that a worker needs, about, for a block of the stage that needs most."""
@@ -108,11 +111,14 @@ class BlockMemory:
 
     @property
     def _section_bytes(self) -> int:
-        """Of the network for a section, and of the section where it is resampled for it."""
+        """Of the network for a section, and of the section where it is resampled for it.
+
+        A network that sees several sections keeps as much of each of them.
+        """
         needed = NETWORK_BYTES * self.section_pixels
         if self.steps != UNCHANGED:
             needed += RESAMPLED_BYTES * replace(self, steps=UNCHANGED).section_pixels
-        return needed
+        return needed * (2 * self.context_sections + 1)
 
     @property
     def section_pixels(self) -> int:
@@ -123,10 +129,11 @@ class BlockMemory:
     def sections(self) -> list[Triple]:
         """(number, height, width) of the sections of a tile, in pixels of the network.
 
-        They are taken along z, and along y and x too where the halo reaches along z.
+        They are taken along z, and along y and x too where the halo reaches along z further
+        than to the sections that the network sees.
         """
         halo = self.halos.get("boundaries", Halo())
-        axes = (0, 1, 2) if halo.above[0] else (0,)
+        axes = (0, 1, 2) if halo.above[0] > self.context_sections else (0,)
         reach = _reach(self.tile, halo, self.volume.shape)
         length = _reach(self.tile, Halo(), self.volume.shape)
         found = []
@@ -145,12 +152,13 @@ def choose_block_shape(
     *,
     batch: int = 1,
     steps: Steps = UNCHANGED,
+    context_sections: int = 0,
 ) -> Triple:
     """Write block, zyx, for a volume.
 
     Parameters
     ----------
-    volume, tile, halos, batch, steps
+    volume, tile, halos, batch, steps, context_sections
         See ``BlockMemory``.
     memory_bytes
         What one worker may use; ``None``: blocks of some 8 million voxels.
@@ -160,7 +168,7 @@ def choose_block_shape(
     ResourceError
         If not even the smallest block fits; names a tile that would, if there is one.
     """
-    memory = BlockMemory(volume, tile, halos, batch, steps)
+    memory = BlockMemory(volume, tile, halos, batch, steps, context_sections)
     shape = _largest_block(memory)
     if memory_bytes is None:
         return shape

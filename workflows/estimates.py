@@ -23,7 +23,7 @@ from pipeline.grid import grid_shape
 from pipeline.registry import STAGES
 from pipeline.store.layout import group_path, table_path
 from workflows.blocks import BlockMemory
-from workflows.input_level import pixel_steps
+from workflows.input_level import context_sections, pixel_steps
 from workflows.prepare import Run
 from workflows.provenance import Record
 
@@ -86,11 +86,12 @@ class Work:
             halos[stage.name] = stage.halo(section, Resources(info, models))
         boundaries: Any = run.config.section("boundaries")
         steps = pixel_steps(run.config, info)
-        memory = BlockMemory(info, boundaries.tile, halos, boundaries.batch, steps)
+        context = context_sections(run.config)
+        memory = BlockMemory(info, boundaries.tile, halos, boundaries.batch, steps, context)
         return cls(
             memory,
             run.output.block_shape,
-            _orientations(boundaries.augmentation),
+            _orientations(boundaries.model_dump(), context),
             math.prod(run.input_grid.shape) if run.input_grid else 0,
         )
 
@@ -122,7 +123,7 @@ class Work:
         """Pixels of all sections of all tiles, with what is read and reflected around them."""
         shape, tile = self.memory.volume.shape, self.memory.tile
         reach = self.memory.halos["boundaries"].above
-        axes = (0, 1, 2) if reach[0] else (0,)
+        axes = (0, 1, 2) if reach[0] > self.memory.context_sections else (0,)
         seen = [
             _seen(n, side, halo, step)
             for n, side, halo, step in zip(shape, tile, reach, self.memory.steps, strict=True)
@@ -215,16 +216,20 @@ def measured(run: Run, work: Work, source: str) -> Pace:
 
 
 def _pace_of(stage: Stage, record: Record, work: Work) -> dict[str, float]:
-    augmentation = record.content.get("config", {}).get("augmentation")
-    then = replace(work, orientations=_orientations(augmentation)) if augmentation else work
+    config, context = record.content.get("config", {}), work.memory.context_sections
+    predicts = "augmentation" in config
+    then = replace(work, orientations=_orientations(config, context)) if predicts else work
     return {
         step.name: step.seconds * record.workers / then.of_pass(stage.name, step.name)
         for step in record.steps
     }
 
 
-def _orientations(augmentation: str) -> int:
-    return 1 if augmentation == "none" else ORIENTATIONS
+def _orientations(boundaries: Mapping[str, Any], context: int) -> int:
+    if boundaries["augmentation"] == "none":
+        return 1
+    flipped = context > 0 and boundaries.get("augmentation_z") == "flip"
+    return 2 * ORIENTATIONS if flipped else ORIENTATIONS
 
 
 def places(run: Run, stage: Stage) -> Iterable[tuple[str, Path]]:

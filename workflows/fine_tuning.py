@@ -29,6 +29,7 @@ from workflows.train_boundaries import (
     chosen_volumes,
     load_all,
     read_training,
+    split_all,
 )
 from workflows.training_data import AnnotatedVolume, plane_of
 
@@ -125,11 +126,13 @@ def with_steps_for(
     device = choose_device(device)
     base = None if config.start_from is None else Base.open(config.start_from, device)
     settings = settings_of(config.training, base)
-    volumes, _ = load_all(chosen_volumes(config, data), data)
+    chosen = chosen_volumes(config, data)
+    loaded, _ = load_all(chosen, data, settings.context_sections)
+    volumes, held_out = split_all(loaded, chosen, settings)
     weights = None if base is None else base.model.network.state_dict()
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
-        training = Training(volumes, settings, Path(folder) / "timed.pt", device, weights)
+        training = Training(volumes, settings, Path(folder) / "timed.pt", device, weights, held_out)
         progress = training.run()
         for _ in range(min(TIMED_STEPS, settings.steps)):
             began = time.monotonic()

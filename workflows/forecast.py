@@ -92,15 +92,26 @@ def foresee(
     resolved = config.resolved(info)
     predicted: Any = resolved.section("boundaries")
     card = read_card(model_path(predicted.model))
+    context = card.context_sections
     network = BoundaryModel(
-        torch.nn.Identity(), {}, card.halo_pixels, card.stride_pixels, card.known_nm
+        torch.nn.Identity(),
+        {},
+        card.halo_pixels,
+        card.stride_pixels,
+        card.known_nm,
+        context_sections=context,
     )
     resources = Resources(info, {"network": network})
     halos = {s.name: s.halo(resolved.section(s.name), resources) for s in STAGES}
     steps = pixel_steps(resolved, info)
-    memory = BlockMemory(info, predicted.tile, halos, predicted.batch, steps)
+    memory = BlockMemory(info, predicted.tile, halos, predicted.batch, steps, context)
     shape = block_shape or choose_block_shape(
-        info, predicted.tile, halos, batch=predicted.batch, steps=steps
+        info,
+        predicted.tile,
+        halos,
+        batch=predicted.batch,
+        steps=steps,
+        context_sections=context,
     )
     voxels = math.prod(info.shape)
     return Foreseen(

@@ -29,6 +29,18 @@ def known_range(config: PipelineSections) -> tuple[float, float] | None:
     return read_card(model_path(boundaries.model)).known_nm
 
 
+def context_sections(config: PipelineSections) -> int:
+    """Sections that the boundary network sees on each side of the predicted one.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model file, or it is damaged.
+    """
+    boundaries: Any = config.section("boundaries")
+    return read_card(model_path(boundaries.model)).context_sections
+
+
 def planes_of(config: PipelineSections, volume: VolumeInfo) -> tuple[int, ...]:
     """Axes along which sections of a volume are taken."""
     boundaries: Any = config.section("boundaries").resolved(volume)

@@ -19,6 +19,7 @@ from pipeline.registry import STAGES, inputs_of
 from workflows.cluster import Workplace
 from workflows.deaths import Deaths
 from workflows.executor import Executor
+from workflows.kept_records import keep_records
 from workflows.prepare import Run
 from workflows.progress import stage_ended, stage_warned
 from workflows.provenance import Record, fingerprint_of
@@ -58,6 +59,7 @@ def reconstruct(
         run.output.remove_leftovers()
         deaths = _deaths(run, executor.workplace)
         contents = run.fingerprint_contents()
+        keep_records(run, contents)
         for stage in STAGES:
             content = contents[stage.name]
             old = run.ledger.record(stage.name)

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from pipeline.contract import Box, Triple
 from pipeline.errors import ConfigError, InputError
-from pipeline.evaluation.families import evaluate_families, evaluate_families_of_map
 from pipeline.evaluation.isbi import TruthKind
 from pipeline.evaluation.markdown import as_markdown, families_as_markdown
-from pipeline.evaluation.regions import scored_voxels
-from pipeline.evaluation.scores import as_json, evaluate_labels, evaluate_map
-from pipeline.store import InputGrid, LabelVolume, Output, open_labels, read_map
+from pipeline.evaluation.regions import Region
+from pipeline.evaluation.scores import MapScores, Scores, as_json
+from pipeline.store import InputGrid, Output, StoredVolume, stored_labels, stored_map
 from pipeline.store.importers import import_volume
 from pipeline.views.pictures import save_pictures
 from workflows.prepare import Run
@@ -28,7 +27,16 @@ from workflows.score_options import (
     score_skeletons,
     with_families,
 )
-from workflows.truth import input_grid_of, labels_to_score, read_truth, truth_on_volume
+from workflows.scored_sections import StoredSections, kind_of
+from workflows.scoring import score_label_sections, score_map_sections
+from workflows.seen_output import check_scored, print_seen, with_seen
+from workflows.truth import (
+    Truth,
+    input_grid_of,
+    labels_to_score,
+    open_truth,
+    truth_on_volume,
+)
 
 LARGEST_3D = 1 << 27
 """Voxels of the pyramid level that the 3D picture is made of, at most."""
@@ -50,7 +58,7 @@ def draw_pictures(run: Run, truth: Path | None = None) -> Path:
     folder
         ``<output without .zarr>.pictures``.
     """
-    true = None
+    true: Truth | None = None
     if truth is not None:
         true = truth_on_volume(truth, run.volume.shape, run.source.roi, run.source.finest)
     depth, height, width = run.volume.shape
@@ -63,7 +71,7 @@ def draw_pictures(run: Run, truth: Path | None = None) -> Path:
         for array in ("boundaries", "superpixels", "neurons"):
             planes[name][array] = run.output.read(array, box).reshape(_plane(box.shape))
         if true is not None:
-            planes[name]["truth"] = true[box.slices].reshape(_plane(box.shape))
+            planes[name]["truth"] = true.read(box).reshape(_plane(box.shape))
     folder = run.output.path.with_name(f"{run.output.path.name.removesuffix('.zarr')}.pictures")
     neurons = None
     if depth * height * width <= LARGEST_3D:
@@ -93,6 +101,7 @@ def print_scores(
     score_map: bool = False,
     region: Box | None = None,
     options: ScoreOptions | None = None,
+    allow_seen: bool = False,
 ) -> None:
     """Print the scores as a table; on request write all of them as JSON.
 
@@ -113,9 +122,13 @@ def print_scores(
         Of the truth that ``prediction`` covers, if the truth is larger.
     options
         Further families, each one table and one key more, and what is not scored.
+    allow_seen
+        Score what the models of ``prediction`` learned from, too, and say so.
 
     Raises
     ------
+    LeakageError
+        If a scored section was learned from, unless ``allow_seen``.
     InputError
         If the shapes differ, or a family cannot be scored on these volumes.
     ConfigError
@@ -125,45 +138,44 @@ def print_scores(
     options = options or ScoreOptions()
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise ConfigError(f"--json {json_file}: there is no folder {json_file.parent}")
+    if score_map and (options.worst or options.skeletons):
+        raise ConfigError("--worst and --skeletons need labels; leave --map out")
     grid = input_grid_of(prediction)
-    labels, predicted, true = _pair(prediction, truth, region, grid, score_map=score_map)
-    kind: TruthKind = _kind(true) if truth_kind == "auto" else truth_kind
+    predicted, true = _pair(prediction, truth, region, grid, score_map=score_map)
     shape = predicted.shape
-    predicted, true = _cut(predicted, sections), _cut(true, sections)
-    within = grid.region if grid and shape == grid.shape else region
-    mask = None if options.mask is None else read_truth(options.mask, shape, within)
-    scored = scored_voxels(
-        true,
-        ignore_ids=id_numbers(options.ignore_ids),
-        ignore_band=options.ignore_band,
-        mask=None if mask is None else _cut(mask, sections),
-    )
+    kind: TruthKind = kind_of(true) if truth_kind == "auto" else truth_kind
     families = chosen_families(options, kind, score_map)
-    scores: Any
-    if labels is None:
-        if options.worst or options.skeletons:
-            raise ConfigError("--worst and --skeletons need labels; leave --map out")
-        scores = evaluate_map(predicted, true, truth_kind=kind, scored=scored)
-        more = evaluate_families_of_map(predicted, true, families, truth_kind=kind, scored=scored)
+    first, end = _range(sections, shape[0])
+    box = Box((first, 0, 0), (end, *shape[1:]))
+    verdict = check_scored(prediction, box, shape, maps=score_map, allow=allow_seen)
+    within = grid.region if grid and shape == grid.shape else region
+    scored = StoredSections(
+        predicted,
+        true,
+        first,
+        end,
+        Region(tuple(id_numbers(options.ignore_ids)), options.ignore_band),
+        None if options.mask is None else open_truth(options.mask, shape, within),
+    )
+    scores: Scores | MapScores
+    if score_map:
+        scores, more = score_map_sections(scored, kind, families)
     else:
-        first = 0 if sections is None else int(sections.split(":")[0])
-        run_length = score_skeletons(labels, predicted, options.skeletons, first)
-        scores = evaluate_labels(
-            predicted, true, truth_kind=kind, voxel_size_nm=labels.voxel_size_nm, scored=scored
-        )
-        more = evaluate_families(
-            predicted,
-            true,
+        run_length = score_skeletons(predicted, options.skeletons, first, end)
+        scores, more = score_label_sections(
+            scored,
+            kind,
             families,
-            truth_kind=kind,
-            scored=scored,
             worst=options.worst,
             origin=(first, 0, 0),
+            voxel_size_nm=predicted.voxel_size_nm,
         )
         more = replace(more, run_length=run_length)
+    print_seen(verdict)
     print(as_markdown(scores) + families_as_markdown(more), end="")
     if json_file is not None:
-        json_file.write_text(with_families(as_json(scores), more) + "\n")
+        content = with_seen(with_families(as_json(scores), more), verdict)
+        json_file.write_text(f"{content}\n")
 
 
 def _pair(
@@ -173,34 +185,29 @@ def _pair(
     grid: InputGrid | None,
     *,
     score_map: bool,
-) -> tuple[LabelVolume | None, NDArray[Any], NDArray[Any]]:
-    """Labels (``None``: a map is scored), what is scored, and truth of the same shape."""
+) -> tuple[StoredVolume, Truth]:
+    """What is scored, and truth of the same shape."""
     if score_map:
-        predicted = read_map(prediction)
-        return None, predicted, truth_on_volume(truth, predicted.shape, region, grid)
+        predicted = stored_map(prediction)
+        return predicted, truth_on_volume(truth, predicted.shape, region, grid)
     if grid is None:
-        labels = open_labels(prediction)
-        return labels, labels.labels, read_truth(truth, labels.labels.shape, region)
-    true = read_truth(truth, Output.open(prediction).shape, region, grid)
-    labels = labels_to_score(prediction, grid, true.shape)
-    return labels, labels.labels, true
+        predicted = stored_labels(prediction)
+        return predicted, open_truth(truth, predicted.shape, region)
+    true = open_truth(truth, Output.open(prediction).shape, region, grid)
+    return labels_to_score(prediction, grid, true.shape), true
 
 
-def _kind(truth: NDArray[Any]) -> TruthKind:
-    values = np.unique(truth)
-    return "mask" if np.count_nonzero(values) <= 1 else "labels"
-
-
-def _cut(stack: NDArray[Any], sections: str | None) -> NDArray[Any]:
+def _range(sections: str | None, count: int) -> tuple[int, int]:
+    """First section to score, and the one after the last, of ``count``."""
     if sections is None:
-        return stack
+        return 0, count
     try:
         begin, end = (int(n) for n in sections.split(":"))
     except ValueError:
         raise ConfigError(f"--sections {sections!r}: give z0:z1") from None
-    if not 0 <= begin < end <= len(stack):
-        raise ConfigError(f"--sections {sections!r}: there are sections 0:{len(stack)}")
-    return stack[begin:end]
+    if not 0 <= begin < end <= count:
+        raise ConfigError(f"--sections {sections!r}: there are sections 0:{count}")
+    return begin, end
 
 
 def write_synthetic(

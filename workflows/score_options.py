@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
 from pipeline.errors import ConfigError, InputError
 from pipeline.evaluation.families import OF_ALL, Family, FamilyScores, require_families
 from pipeline.evaluation.isbi import TruthKind
-from pipeline.evaluation.skeletons import RunLength, expected_run_length, labels_at, read_swc
-from pipeline.store.annotations import LabelVolume
+from pipeline.evaluation.skeletons import RunLength, expected_run_length, nodes_inside, read_swc
+from pipeline.store import StoredVolume
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,11 @@ def id_numbers(ids: str | None) -> list[int]:
 
 
 def score_skeletons(
-    labels: LabelVolume, predicted: NDArray[Any], skeletons: Path | None, first: int
+    labels: StoredVolume, skeletons: Path | None, begin: int, end: int
 ) -> RunLength | None:
-    """Expected run length of labels that begin at section ``first`` of the volume.
+    """Expected run length of sections ``begin .. end - 1`` of a volume.
+
+    Only labels at the nodes are read.
 
     Raises
     ------
@@ -87,10 +88,9 @@ def score_skeletons(
             "the prediction has no voxel size, so positions in nanometres cannot be found in it; "
             "give an output store or an OME-Zarr image"
         )
-    origin = (first, 0, 0)
-    return expected_run_length(
-        *labels_at(read_swc(skeletons), predicted, labels.voxel_size_nm, origin)
-    )
+    shape, origin = (end - begin, *labels.shape[1:]), (begin, 0, 0)
+    inside, voxels = nodes_inside(read_swc(skeletons), shape, labels.voxel_size_nm, origin)
+    return expected_run_length(inside, labels.at(voxels + np.array(origin)))
 
 
 def with_families(scores: str, more: FamilyScores) -> str:

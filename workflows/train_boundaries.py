@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import time
@@ -10,25 +9,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline.boundaries.device import choose_device
 from pipeline.boundaries.model import save_model
-from pipeline.boundaries.networks.rc_spcnet import STRIDE
 from pipeline.boundaries.predict import halo_error, measure_halo
-from pipeline.errors import ConfigError
 from pipeline.training.config import TrainingConfig
-from pipeline.training.crops import TrainingVolume
 from pipeline.training.loop import Progress, Training
 from pipeline.training.mixing import mixed
+from pipeline.training.validation import split, whole_section
+from pipeline.training.volumes import TrainingVolume
 from workflows.base_model import Base, card_of, lasting_name, settings_of, warn_of_size
-from workflows.fingerprints import file_hash
 from workflows.held_back import as_sentence, score_held_back
 from workflows.progress import progress_bar
 from workflows.training_data import AnnotatedVolume, HeldBack, described, load
+from workflows.training_folder import keep_to_its_data
+from workflows.training_record import record_of
 from workflows.yaml_models import read_yaml, write_yaml
 
 LOG = logging.getLogger(__name__)
@@ -108,11 +109,14 @@ def train_boundaries(
     settings = settings_of(config.training, base)
     chosen = chosen_volumes(config, data, fold)
     warn_of_size(chosen, settings, base)
-    volumes, held = load_all(chosen, data)
+    loaded, held = load_all(chosen, data, settings.context_sections)
+    volumes, held_out = split_all(loaded, chosen, settings)
     output.mkdir(parents=True, exist_ok=True)
-    _keep_to_its_data(output, chosen, volumes, base)
+    keep_to_its_data(output, chosen, [*volumes, *held_out], base)
+    learned_from = record_of(chosen, data, base=base.path if base else None).header
     write_yaml(output / CONFIGURATION, config, f"Written by: {command}")
-    network = _trained(volumes, settings, output, device, base)
+    training = _trained(volumes, held_out, settings, output, device, base)
+    network = training.result
     if base is not None:
         network.load_state_dict(
             mixed(base.model.network.state_dict(), network.state_dict(), config.base_share)
@@ -123,6 +127,7 @@ def train_boundaries(
         "licence": config.licence,
         "data": [v.model_dump(mode="json") for v in chosen],
         **_measured(network, volumes, chosen, settings, device),
+        "validation": _validation_of(training, held_out),
         "training": settings.model_dump(mode="json"),
         "started_from": base.path.name if base else None,
         "base": card_of(base),
@@ -134,13 +139,13 @@ def train_boundaries(
         "seconds_this_run": round(time.monotonic() - began),
     }
     path = output / f"{name}.safetensors"
-    save_model(path, network, settings.network.model_dump(), card)
+    save_model(path, network, settings.network.model_dump(), card, more=learned_from)
     if held:
         before = None if base is None else score_held_back(base.path, held, device)
         after = score_held_back(path, held, device)
         LOG.info(as_sentence(before, after))
         card["held_back"] = {"before": before, "after": after}
-        save_model(path, network, settings.network.model_dump(), card)
+        save_model(path, network, settings.network.model_dump(), card, more=learned_from)
     (output / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n")
     return path
 
@@ -154,23 +159,43 @@ def chosen_volumes(
 
 
 def load_all(
-    chosen: Sequence[AnnotatedVolume], data: Path
+    chosen: Sequence[AnnotatedVolume], data: Path, context: int = 0
 ) -> tuple[list[TrainingVolume], list[HeldBack]]:
-    """What is learned from, and what is held back, of described volumes."""
-    loaded = [load(v, data) for v in chosen]
+    """What is annotated, and what is held back, of described volumes."""
+    loaded = [load(v, data, context) for v in chosen]
     return [one for one, _ in loaded], [held for _, held in loaded if held is not None]
+
+
+def split_all(
+    loaded: Sequence[TrainingVolume],
+    chosen: Sequence[AnnotatedVolume],
+    settings: TrainingConfig,
+) -> tuple[list[TrainingVolume], list[TrainingVolume]]:
+    """What is learned from, and what is validated on.
+
+    Raises
+    ------
+    ConfigError
+        If validation would leave nothing of a volume to learn from.
+    """
+    parts = [
+        split(volume, settings.validation.share, described_as.validation_sections)
+        for volume, described_as in zip(loaded, chosen, strict=True)
+    ]
+    return [one for one, _ in parts], [held for _, held in parts if held is not None]
 
 
 def _trained(
     volumes: Sequence[TrainingVolume],
+    held_out: Sequence[TrainingVolume],
     settings: TrainingConfig,
     output: Path,
     device: str,
     base: Base | None,
-) -> nn.Module:
-    """The averaged network after all steps."""
+) -> Training:
+    """The training after its last step."""
     weights = None if base is None else base.model.network.state_dict()
-    training = Training(volumes, settings, output / "checkpoint.pt", device, weights)
+    training = Training(volumes, settings, output / "checkpoint.pt", device, weights, held_out)
     first = training.step
     log = SummaryWriter(output / "tensorboard", purge_step=first)
     mean = 0.0
@@ -178,7 +203,7 @@ def _trained(
         with progress_bar("training", settings.steps, completed=first) as bar:
             for now in training.run():
                 mean = now.loss if mean == 0 else 0.98 * mean + 0.02 * now.loss
-                bar(1, f"loss {mean:.4f}")
+                bar(1, f"loss {mean:.4f}{training.history.sentence}")
                 _log(log, now, mean)
     except KeyboardInterrupt:
         kept = training.step - training.step % settings.checkpoint_steps
@@ -186,7 +211,23 @@ def _trained(
         raise
     finally:
         log.close()
-    return training.average.eval()
+    if training.step < settings.steps:
+        LOG.info("ended after %d steps: validation no longer improved", training.step)
+    return training
+
+
+def _validation_of(training: Training, held_out: Sequence[TrainingVolume]) -> dict[str, Any] | None:
+    """What the card says of the sections that the training validated on."""
+    best = training.history.best
+    if best is None:
+        return None
+    return {
+        "sections": {v.name: [int(v.places[0]), int(v.places[-1]) + 1] for v in held_out},
+        "step": best.step,
+        "loss": best.loss,
+        "v_rand": best.v_rand,
+        "steps_made": training.step,
+    }
 
 
 def _measured(
@@ -197,56 +238,42 @@ def _measured(
     device: str,
 ) -> dict[str, Any]:
     """What the card says of the network itself."""
-    sections = [v.raw[len(v.raw) // 2] for v in volumes]
-    halo = measure_halo(network, sections, STRIDE, device)
+    sections = [_middle(volume, settings) for volume in volumes]
+    stride = settings.stride
+    halo = measure_halo(network, sections, stride, device)
     low, high = settings.augmentation.scale
+    pixels = [settings.pixel_nm or v.size_nm[2] for v in chosen]
     return {
-        "voxel_size_nm_range": [
-            min(v.size_nm[2] / high for v in chosen),
-            max(v.size_nm[2] / low for v in chosen),
-        ],
-        "stride_pixels": STRIDE,
+        "voxel_size_nm_range": [min(pixels) / high, max(pixels) / low],
+        "pixel_nm": settings.pixel_nm,
+        "stride_pixels": stride,
+        "context_sections": settings.context_sections,
         "halo_pixels": halo,
-        "halo_largest_difference": halo_error(network, sections, halo, STRIDE, device),
+        "halo_largest_difference": halo_error(network, sections, halo, stride, device),
         "parameters": sum(p.numel() for p in network.parameters()),
     }
 
 
-def _keep_to_its_data(
-    output: Path,
-    chosen: Sequence[AnnotatedVolume],
-    volumes: Sequence[TrainingVolume],
-    base: Base | None,
-) -> None:
-    """A folder goes on only with what it began with, so that folds and annotations never mix."""
-    digest = hashlib.sha256()
-    for volume in volumes:
-        digest.update(volume.raw.tobytes())
-        digest.update(volume.target.tobytes())
-    now = {
-        "volumes": [v.model_dump(mode="json") for v in chosen],
-        "voxels": digest.hexdigest(),
-        "base": None if base is None else file_hash(base.path),
-    }
-    note = output / "data.json"
-    try:
-        began = json.loads(note.read_text()) if note.exists() else now
-    except ValueError as error:
-        raise ConfigError(f"{note} is damaged; give another output folder") from error
-    if began != now:
-        raise ConfigError(
-            f"{output} holds a training on other data, from another model or of the other fold; "
-            "give another output folder or remove it"
-        )
-    note.write_text(json.dumps(now, indent=1) + "\n")
+def _middle(volume: TrainingVolume, settings: TrainingConfig) -> NDArray[np.float32]:
+    """The middle section, in the pixels of the training."""
+    place = len(volume.raw) // 2
+    if settings.pixel_nm is None:
+        raw = volume.section(0, place, settings.context_sections).raw
+    else:
+        raw = whole_section(volume, place, settings).raw
+    return (raw if settings.context_sections else raw[0]).numpy()
 
 
 def _log(log: SummaryWriter, now: Progress, mean: float) -> None:
     if now.step % 50 == 0:
         log.add_scalar("loss", mean, now.step)
         log.add_scalar("learning_rate", now.learning_rate, now.step)
+    if now.validation is not None:
+        log.add_scalar("validation/loss", now.validation.loss, now.step)
+        if now.validation.v_rand is not None:
+            log.add_scalar("validation/v_rand", now.validation.v_rand, now.step)
 
 
-def read_training(path: Path) -> BoundaryTraining:
-    """A training configuration file."""
-    return read_yaml(path, BoundaryTraining)
+def read_training(path: Path, overrides: Sequence[str] = ()) -> BoundaryTraining:
+    """A training configuration file, with ``dotted.key=value`` in the place of some keys."""
+    return read_yaml(path, BoundaryTraining, overrides)

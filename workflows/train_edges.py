@@ -25,6 +25,7 @@ from workflows.edge_report import write_report
 from workflows.edge_training import EdgeTraining, ForestConfig, read_edge_training
 from workflows.shipped_forests import shipped_scores, verdict
 from workflows.training_data import described
+from workflows.training_record import record_of
 
 LOG = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ def train_edges(
     config = config.model_copy(
         update={"volumes": tuple(described(v, data) for v in config.volumes)}
     )
+    learned_from = record_of(config.volumes, data, networks=networks).header
     parts = out_of_fold_parts(config, data, networks, choose_device(device), kept)
     metadata = {
         "licence": config.licence,
@@ -94,7 +96,7 @@ def train_edges(
     ):
         if fitted is not None:
             paths.append(output / f"{name}.safetensors")
-            save_forest(paths[-1], fitted.forest)
+            save_forest(paths[-1], fitted.forest, learned_from)
     shipped = shipped_scores(parts, config)
     report = write_report(output, config.name, forests, shipped)
     for kind, one in shipped.items():

@@ -19,8 +19,8 @@ from pipeline.config import parse_config
 from pipeline.contract import Box
 from pipeline.corrections import SECTIONS, Corrections
 from pipeline.errors import InputError
-from pipeline.training.crops import TrainingVolume, longest_run
 from pipeline.training.targets import IGNORE, from_labels, from_mask
+from pipeline.training.volumes import TrainingVolume, longest_run
 from workflows.annotated_volume import AnnotatedVolume
 from workflows.in_memory import reconstruct_array
 from workflows.machine import available_cores
@@ -152,8 +152,10 @@ def read_pair(volume: AnnotatedVolume, data: Path) -> Pair:
     return Pair(opened.raw.read(opened.sections(begin, end)), truth, known)
 
 
-def load(volume: AnnotatedVolume, data: Path) -> tuple[TrainingVolume, HeldBack | None]:
-    """Grey values, normalised over the sections that are learned from, and the target.
+def load(
+    volume: AnnotatedVolume, data: Path, context: int = 0
+) -> tuple[TrainingVolume, HeldBack | None]:
+    """Grey values, normalised over the sections that are read, and the target.
 
     Parameters
     ----------
@@ -161,6 +163,8 @@ def load(volume: AnnotatedVolume, data: Path) -> tuple[TrainingVolume, HeldBack 
         Described.
     data
         Folder that its paths are relative to.
+    context
+        Sections that the network sees on each side of the predicted one.
 
     Returns
     -------
@@ -185,16 +189,31 @@ def load(volume: AnnotatedVolume, data: Path) -> tuple[TrainingVolume, HeldBack 
     annotated = (target != IGNORE).any(axis=(1, 2))
     connected = longest_run(annotated) >= min(FEW_SECTIONS, len(annotated))
     planes = volume.isotropic and connected
-    taught = np.arange(len(target)) if planes else np.flatnonzero(annotated)
+    context = 0 if volume.separate_sections else context
+    needed = np.ones_like(annotated) if planes else _with_neighbours(annotated, context)
+    taught = np.flatnonzero(needed)
     raw = opened.read_sections(begin, taught)
     training = TrainingVolume(
-        volume.name, _normalised(raw, opened), target[taught], volume.weight, planes
+        volume.name,
+        _normalised(raw, opened),
+        target[taught],
+        volume.weight,
+        planes,
+        volume.size_nm,
+        begin + taught,
+        volume.separate_sections,
     )
     if held is None:
         return training, None
     scored = np.flatnonzero((held != IGNORE).any(axis=(1, 2)))
     grey = opened.read_sections(begin, scored)
     return training, HeldBack(volume.name, grey, held[scored], volume.size_nm)
+
+
+def _with_neighbours(flags: NDArray[np.bool_], distance: int) -> NDArray[np.bool_]:
+    """True also up to so far from what is."""
+    widened = np.convolve(flags, np.ones(2 * distance + 1, np.int64))
+    return widened[distance : distance + len(flags)] > 0
 
 
 def _normalised(raw: NDArray[Any], opened: OpenedVolume) -> NDArray[np.float32]:

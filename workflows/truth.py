@@ -1,7 +1,8 @@
-"""Ground truth for an output: of its own grid, or of the input's finest one."""
+"""Ground truth for an output: of its own grid, or of the input's finest one; read by boxes."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,50 @@ from numpy.typing import NDArray
 from pipeline.contract import Box, Triple
 from pipeline.errors import InputError
 from pipeline.registry import stage
-from pipeline.store import InputGrid, LabelVolume, Output, is_output, open_labels, read_labels
+from pipeline.store import InputGrid, Output, StoredVolume, is_output, stored_labels
+from pipeline.store.volume import shifted
 
 NEURONS = stage("labels").arrays[0]
 
 
-def read_truth(
+@dataclass(frozen=True)
+class Truth:
+    """Labels on disk, or a region of them.
+
+    Parameters
+    ----------
+    stored
+        All that the file holds.
+    shape
+        zyx, of what is read here.
+    begin
+        Voxel of ``stored`` at which it begins.
+    finest
+        Where ``stored`` lies on the input's finest grid, but a coarser one is read: that grid.
+    """
+
+    stored: StoredVolume
+    shape: Triple
+    begin: Triple = (0, 0, 0)
+    finest: InputGrid | None = None
+
+    def read(self, box: Box) -> NDArray[Any]:
+        """(Z, Y, X) labels of a box; of a finer grid the nearest voxels.
+
+        Raises
+        ------
+        PipelineError
+            If they are damaged.
+        """
+        if self.finest is None:
+            return self.stored.read(shifted(box, self.begin))
+        fine, index = self.finest.around(box)
+        return self.stored.read(shifted(fine, self.begin))[index]
+
+
+def open_truth(
     truth: Path, shape: Triple, region: Box | None, finest: InputGrid | None = None
-) -> NDArray[Any]:
+) -> Truth:
     """Labels of a volume, or of the uncut volume that it is a region of.
 
     Parameters
@@ -41,32 +78,31 @@ def read_truth(
     InputError
         If the labels fit none.
     """
-    labels = read_labels(truth)
+    labels = stored_labels(truth)
     if labels.shape == shape or (finest and labels.shape == finest.shape):
-        return labels
+        return Truth(labels, labels.shape)
     if finest and labels.shape == finest.whole:
-        return labels[finest.region.slices]
+        return Truth(labels, finest.shape, finest.begin)
     or_finest = f" or, on the input's finest grid, {finest.shape}" if finest else ""
     if region is None:
         raise InputError(f"{truth}: shape {labels.shape} is not the volume's {shape}{or_finest}")
-    cut = labels[region.slices]
-    if cut.shape != shape:
+    held = all(end <= n for end, n in zip(region.end, labels.shape, strict=True))
+    if region.shape != shape or not held:
         raise InputError(
             f"{truth}: shape {labels.shape} is neither that of the region, {shape}{or_finest}, nor "
             "that of a volume that holds it"
         )
-    return cut
+    return Truth(labels, shape, region.begin)
 
 
 def truth_on_volume(
     truth: Path, shape: Triple, region: Box | None, finest: InputGrid | None
-) -> NDArray[Any]:
-    """As ``read_truth``, but of ``shape``: of a finer grid the nearest voxels are taken."""
-    labels = read_truth(truth, shape, region, finest)
+) -> Truth:
+    """As ``open_truth``, but of ``shape``: of a finer grid the nearest voxels are taken."""
+    labels = open_truth(truth, shape, region, finest)
     if finest is None or labels.shape == shape:
         return labels
-    fine, index = finest.around(Box((0, 0, 0), shape))
-    return labels[fine.slices][index]
+    return replace(labels, shape=shape, finest=finest)
 
 
 def input_grid_of(prediction: Path) -> InputGrid | None:
@@ -78,7 +114,7 @@ def input_grid_of(prediction: Path) -> InputGrid | None:
     return InputGrid.of_json(found) if found and output.has_array(NEURONS.at_input) else None
 
 
-def labels_to_score(prediction: Path, grid: InputGrid | None, shape: Triple) -> LabelVolume:
+def labels_to_score(prediction: Path, grid: InputGrid | None, shape: Triple) -> StoredVolume:
     """Labels of a prediction; those on the input's finest grid if truth of ``shape`` lies there.
 
     Raises
@@ -87,6 +123,9 @@ def labels_to_score(prediction: Path, grid: InputGrid | None, shape: Triple) -> 
         If they cannot be read.
     """
     if grid is None or shape != grid.shape or shape == Output.open(prediction).shape:
-        return open_labels(prediction)
+        return stored_labels(prediction)
     labels = Output.open(prediction).input_labels(NEURONS.at_input, NEURONS.name, grid)
-    return LabelVolume(labels.read(), grid.voxel_size_nm)
+    labels.check()
+    return StoredVolume(
+        prediction, grid.shape, labels.dtype, labels.chunk, grid.voxel_size_nm, labels.read
+    )

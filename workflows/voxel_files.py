@@ -15,6 +15,7 @@ from pipeline.contract import Box, Triple
 from pipeline.errors import InputError
 from pipeline.store import Output, is_output, open_volume
 from pipeline.store.source import TIFF_SUFFIXES, find_source
+from workflows.colour_labels import ids_of_colours, is_coloured
 
 GREY_DTYPES = ("uint8", "uint16", "float32")
 Nanometres = tuple[float, float, float]
@@ -84,13 +85,15 @@ def open_grey(path: Path, voxel_size_nm: Nanometres | None) -> VoxelFile:
 def open_annotation(path: Path) -> VoxelFile:
     """Labels or a mask: TIFF stack, OME-Zarr, zarr array, or the neurons of an output of ours.
 
+    Of a TIFF stack in colours every colour is an id, black is 0.
+
     Raises
     ------
     InputError
         If it cannot be read or does not hold integers or bool.
     """
     if is_tiff(path):
-        opened = _in_memory(path, read_tiff(path))
+        opened = _in_memory(path, read_tiff(path, colours=True))
     elif path.exists() and is_output(path):
         output = Output.open(path)
         opened = VoxelFile(
@@ -111,14 +114,16 @@ def is_tiff(path: Path) -> bool:
     return path.suffix.lower() in TIFF_SUFFIXES and not path.is_dir()
 
 
-def read_tiff(path: Path) -> NDArray[Any]:
-    """A TIFF stack, (Z, Y, X), in the machine's byte order."""
+def read_tiff(path: Path, *, colours: bool = False) -> NDArray[Any]:
+    """A TIFF stack, (Z, Y, X), in the machine's byte order; on request colours become ids."""
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     try:
         array: NDArray[Any] = tifffile.imread(path)
     except Exception as error:  # damaged TIFFs make the decoders raise anything
         raise InputError(f"{path}: not a readable TIFF ({error})") from error
+    if colours and is_coloured(array):
+        return ids_of_colours(array)
     if array.ndim != 3:  # also what is left of a stack that was cut short
         raise InputError(
             f"{path}: has {array.ndim} dimensions, a stack (z, y, x) has 3; make a single section "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,12 +10,22 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from pipeline.errors import ConfigError
+from workflows.overrides import overridden
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_yaml(path: Path, model: type[Model]) -> Model:
+def read_yaml(path: Path, model: type[Model], overrides: Sequence[str] = ()) -> Model:
     """A YAML file as a checked model.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    model
+        What it must hold.
+    overrides
+        See ``workflows.overrides``.
 
     Raises
     ------
@@ -27,6 +38,8 @@ def read_yaml(path: Path, model: type[Model]) -> Model:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: broken YAML ({' '.join(str(error).split())})") from error
+    if overrides:
+        values = overridden(values if isinstance(values, dict) else {}, overrides)
     try:
         return model.model_validate(values)
     except ValidationError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 import torch
+from torch import nn
 
 from pipeline.errors import ResourceError
 
@@ -32,6 +33,17 @@ def choose_precision(precision: str, device: str) -> str:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("amx_bf16") else "fp32"
+
+
+def place(network: nn.Module, device: str) -> nn.Module:
+    """The network on its device, weights of convolutions with their channels last."""
+    network = network.to(device)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        elif isinstance(module, nn.Conv3d):
+            module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    return network
 
 
 def autocast(device: str, precision: str) -> AbstractContextManager[object]:

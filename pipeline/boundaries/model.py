@@ -19,7 +19,8 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from pipeline.boundaries.networks import NETWORKS
+from pipeline.boundaries.device import place
+from pipeline.boundaries.networks import NETWORKS, Network
 from pipeline.errors import ModelError
 
 FORMAT = "neuron-pipeline boundary network 1"
@@ -35,6 +36,9 @@ class Card(BaseModel):
     )
     stride_pixels: int = Field(
         ge=1, le=256, description="Sides of the network's input are multiples of this, in pixels."
+    )
+    context_sections: int = Field(
+        0, ge=0, le=64, description="Sections that the network sees on each side of the predicted."
     )
     voxel_size_nm_range: list[Annotated[float, Field(gt=0, lt=1e6)]] | None = Field(
         None,
@@ -59,7 +63,7 @@ class BoundaryModel:
     Parameters
     ----------
     network
-        In evaluation mode; (N, 1, H, W) 0..1 -> two-class logits.
+        In evaluation mode; (N, 2 c + 1, H, W) 0..1 -> two-class logits of the middle section.
     card
         Model card: training data, licence, voxel sizes, scores, ...
     halo
@@ -71,6 +75,8 @@ class BoundaryModel:
         does not say.
     shape
         Configuration of the network, with its ``architecture``.
+    context_sections
+        c, sections that it sees on each side of the predicted one.
     """
 
     network: nn.Module
@@ -79,10 +85,16 @@ class BoundaryModel:
     stride: int
     known_nm: tuple[float, float] | None = None
     shape: Mapping[str, object] = field(default_factory=dict)
+    context_sections: int = 0
 
 
 def save_model(
-    path: Path, network: nn.Module, shape: dict[str, Any], card: dict[str, Any], half: bool = True
+    path: Path,
+    network: nn.Module,
+    shape: dict[str, Any],
+    card: dict[str, Any],
+    half: bool = True,
+    more: Mapping[str, str] | None = None,
 ) -> None:
     """Write a model file (float16 unless ``half`` is false) atomically.
 
@@ -95,15 +107,19 @@ def save_model(
     shape
         Configuration of the network, with its ``architecture``.
     card
-        Anything JSON; must hold ``halo_pixels`` and ``stride_pixels``.
+        Anything JSON; must hold ``halo_pixels`` and ``stride_pixels``, and of a network that
+        sees several sections ``context_sections``.
     half
         Store floating-point weights as float16; a tensor beyond its range stays as it is.
+    more
+        Further keys of the header, e.g. what the network learned from.
     """
     tensors = {
         name: (_halved(t) if half else t).detach().cpu().contiguous()
         for name, t in network.state_dict().items()
     }
     metadata = {"format": FORMAT, "network": json.dumps(shape), "card": json.dumps(card)}
+    metadata |= more or {}
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
     temporary.write_bytes(save(tensors, metadata))  # unlike save_file, readable by others
@@ -136,15 +152,20 @@ def load_model(path: Path, device: str = "cpu") -> BoundaryModel:
             f"{path}: unknown architecture {architecture!r}; known: {', '.join(NETWORKS)}"
         )
     try:
-        network = _network(architecture, shape, tensors)
-        _try_out(network, checked.stride_pixels)
+        network = _network(NETWORKS[architecture], shape, checked, tensors)
+        _try_out(network, checked)
     except (ValidationError, RuntimeError, ValueError) as error:
         raise ModelError(
             f"{path}: the weights do not fit {architecture!r} ({_line(error)})"
         ) from error
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return BoundaryModel(
-        network, card, checked.halo_pixels, checked.stride_pixels, checked.known_nm, shape
+        place(network, device),
+        card,
+        checked.halo_pixels,
+        checked.stride_pixels,
+        checked.known_nm,
+        shape,
+        checked.context_sections,
     )
 
 
@@ -180,11 +201,17 @@ def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, str], dict[str
 
 
 def _network(
-    architecture: str, shape: dict[str, object], tensors: Mapping[str, Tensor]
+    known: Network, shape: dict[str, object], card: Card, tensors: Mapping[str, Tensor]
 ) -> nn.Module:
     """The network with its weights; memory is taken only after names and shapes were compared."""
+    config = known.configured(shape)
+    if config.context_sections != card.context_sections:
+        raise ValueError(
+            f"the network sees {config.context_sections} sections on each side, its card says "
+            f"{card.context_sections}"
+        )
     with torch.device("meta"):
-        planned = NETWORKS[architecture](shape).state_dict()
+        planned = known.build(config).state_dict()
     if planned.keys() != tensors.keys():
         name = min(planned.keys() ^ tensors.keys())
         raise ValueError(f"{name} is {'missing' if name in planned else 'unknown'}")
@@ -197,15 +224,16 @@ def _network(
             raise ValueError(f"{name} is of type {tensor.dtype}")
         if not bool(torch.isfinite(tensor.float()).all()):
             raise ValueError(f"{name} holds NaN or infinite values")
-    network = NETWORKS[architecture](shape)
+    network = known.build(config)
     network.load_state_dict(dict(tensors))
     return network.eval()
 
 
 @torch.inference_mode()
-def _try_out(network: nn.Module, stride: int) -> None:
+def _try_out(network: nn.Module, card: Card) -> None:
     """Predict the smallest input, so that a wrong stride is found here."""
-    logits = network(torch.zeros(1, 1, stride, stride))
+    stride = card.stride_pixels
+    logits = network(torch.zeros(1, 2 * card.context_sections + 1, stride, stride))
     if not bool(torch.isfinite(logits).all()):
         raise ValueError("the weights are too large: black pixels give NaN or infinite logits")
     if logits.shape != (1, 2, stride, stride):

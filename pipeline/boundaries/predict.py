@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.boundaries.device import autocast
-from pipeline.boundaries.networks.rc_spcnet import boundary_probability
 
 ORIENTATIONS = tuple((turns, flip) for flip in (False, True) for turns in range(4))
 """The 8 orientations of a square: quarter turns, and quarter turns of the mirror image."""
+
+
+def boundary_probability(logits: Tensor) -> Tensor:
+    """P(boundary), (N, H, W) float32, from two-class logits (N, 2, H, W)."""
+    return torch.softmax(logits.float(), dim=1)[:, 1]
 
 
 def orient(sections: Tensor, turns: int, flip: bool) -> Tensor:
@@ -29,7 +33,13 @@ def reverse(sections: Tensor, turns: int, flip: bool) -> Tensor:
 
 @torch.inference_mode()
 def predict_tile(
-    network: nn.Module, sections: Tensor, augmentation: str, device: str, precision: str
+    network: nn.Module,
+    sections: Tensor,
+    augmentation: str,
+    device: str,
+    precision: str,
+    *,
+    flip_z: bool = False,
 ) -> Tensor:
     """P(boundary) of equally sized sections; never more than two maps in memory.
 
@@ -38,25 +48,27 @@ def predict_tile(
     network
         In evaluation mode.
     sections
-        (N, H, W) float32 0..1; sides are multiples of the network's stride.
+        (N, H, W) float32 0..1; sides are multiples of the network's stride. Of a network
+        that sees c sections on each side (N, 2 c + 1, H, W), the predicted one in the middle.
     augmentation
         ``none``, or how the 8 orientations are combined: ``mean``, ``max``, ``min``.
     device, precision
         See ``pipeline.boundaries.device``.
+    flip_z
+        Combine them with those of the sections in reverse order as well.
 
     Returns
     -------
     probability
         (N, H, W) float32 0..1.
     """
-    orientations = ORIENTATIONS[:1] if augmentation == "none" else ORIENTATIONS
+    seen = sections[:, None] if sections.ndim == 3 else sections
+    orientations = _orientations(augmentation, flip_z and seen.shape[1] > 1)
     combined: Tensor | None = None
-    for turns, flip in orientations:
-        turned = orient(sections, turns, flip)[:, None].contiguous(
-            memory_format=torch.channels_last
-        )
+    for turns, flip, reverse_z in orientations:
+        turned = orient(seen.flip(1) if reverse_z else seen, turns, flip)
         with autocast(device, precision):
-            logits = network(turned)
+            logits = network(turned.contiguous(memory_format=torch.channels_last))
         probability = reverse(boundary_probability(logits), turns, flip)
         if combined is None:
             combined = probability.clone()
@@ -68,6 +80,13 @@ def predict_tile(
             combined += probability
     assert combined is not None
     return combined / len(orientations) if augmentation == "mean" else combined
+
+
+def _orientations(augmentation: str, flip_z: bool) -> list[tuple[int, bool, bool]]:
+    """(turns, mirrored, sections reversed) of all that are combined."""
+    if augmentation == "none":
+        return [(0, False, False)]
+    return [(*o, z) for z in ((False, True) if flip_z else (False,)) for o in ORIENTATIONS]
 
 
 def measure_halo(
@@ -88,7 +107,8 @@ def measure_halo(
     network
         In evaluation mode.
     sections
-        (H, W) float32 0..1 each, real data.
+        (H, W) float32 0..1 each, real data; of a network that sees c sections on each side
+        (2 c + 1, H, W).
     stride
         Halos are multiples of it.
     device
@@ -134,7 +154,7 @@ def halo_error(
 
 def _context(section: NDArray[np.float32], stride: int) -> int:
     """The most context, a multiple of the stride, that the centre of a section has."""
-    return (int(min(section.shape)) - 4 * stride) // 2 // stride * stride
+    return (int(min(section.shape[-2:])) - 4 * stride) // 2 // stride * stride
 
 
 def _centre(
@@ -146,8 +166,9 @@ def _centre(
     device: str,
 ) -> Tensor:
     size = 4 * stride
-    top, left = ((n - 2 * context - size) // 2 + context - halo for n in section.shape)
+    top, left = ((n - 2 * context - size) // 2 + context - halo for n in section.shape[-2:])
     side = size + 2 * halo
-    tile = torch.from_numpy(section[top : top + side, left : left + side].copy())[None].to(device)
+    part = section[..., top : top + side, left : left + side].copy()
+    tile = torch.from_numpy(part)[None].to(device)
     probability = predict_tile(network, tile, "none", device, "fp32")
     return probability[0, halo : halo + size, halo : halo + size]

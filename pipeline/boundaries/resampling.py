@@ -274,7 +274,13 @@ class Window:
 
 
 def window_of(
-    tile: Box, volume_shape: Triple, axis: int, halo: int, stride: int, steps: Steps
+    tile: Box,
+    volume_shape: Triple,
+    axis: int,
+    halo: int,
+    stride: int,
+    steps: Steps,
+    context_sections: int = 0,
 ) -> Window:
     """What is read for the sections of a tile across an axis.
 
@@ -290,8 +296,12 @@ def window_of(
         Of the network, in pixels.
     steps
         See ``Steps``.
+    context_sections
+        Sections that are read on each side of the tile, as far as there are any.
     """
     begin, end = list(tile.begin), list(tile.end)
+    begin[axis] = max(begin[axis] - context_sections, 0)
+    end[axis] = min(end[axis] + context_sections, volume_shape[axis])
     lines = []
     for k in (k for k in range(3) if k != axis):
         one = _line((tile.begin[k], tile.end[k]), volume_shape[k], halo, stride, steps[k])
@@ -324,12 +334,12 @@ def _line(tile: tuple[int, int], length: int, halo: int, stride: int, step: floa
     there = taps(first, count, step, spline=True)
     return Line(
         *read,
-        Taps(_reflected(there.index, *read) - read[0], there.weight),
+        Taps(reflected(there.index, *read) - read[0], there.weight),
         Taps(wanted - first, back.weight),
     )
 
 
-def _reflected(index: NDArray[np.int64], low: int, high: int) -> NDArray[np.int64]:
+def reflected(index: NDArray[np.int64], low: int, high: int) -> NDArray[np.int64]:
     """Indices at low .. high - 1 for others, mirrored at the first and last of these."""
     if high - low == 1:
         return np.full_like(index, low)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
@@ -15,6 +14,7 @@ from pipeline.boundaries.device import choose_device
 from pipeline.boundaries.model import BoundaryModel, load_model
 from pipeline.boundaries.predict import predict_tile
 from pipeline.boundaries.resampling import Steps, halo_voxels, steps_of, window_of
+from pipeline.boundaries.seen_sections import SeenSections, Voxels
 from pipeline.contract import (
     UINT8_MAX,
     ArraySpec,
@@ -30,7 +30,6 @@ from pipeline.contract import (
     VolumeInfo,
 )
 from pipeline.errors import ModelError
-from pipeline.mirroring import mirrored
 from pipeline.packaged import model_path
 
 SECTION_TILE: Triple = (1, 512, 512)
@@ -47,6 +46,11 @@ class BoundariesConfig(StageConfig):
     )
     augmentation: Literal["max", "mean", "min", "none"] = Field(
         "max", description="How the predictions of the 8 orientations are combined."
+    )
+    augmentation_z: Literal["none", "flip"] = Field(
+        "none",
+        description="Combine the orientations also with those of the sections in reverse order "
+        "(flip), for networks that see several sections.",
     )
     planes: Literal["auto", "xy", "three"] = Field(
         "auto",
@@ -79,25 +83,6 @@ class BoundariesConfig(StageConfig):
         return self.model_copy(update={"planes": planes, "tile": tile})
 
 
-class Voxels(NamedTuple):
-    """What is known of the voxels of a box.
-
-    Parameters
-    ----------
-    raw
-        Bridged grey values.
-    tissue
-        bool, whether they are foreground.
-    """
-
-    raw: NDArray[Any]
-    tissue: NDArray[np.bool_]
-
-    def across(self, axis: int, part: tuple[slice, slice, slice]) -> Voxels:
-        """A part of the box as sections across an axis, (n, height, width)."""
-        return Voxels(*(np.moveaxis(voxels[part], axis, 0) for voxels in self))
-
-
 def axes_of(planes: str) -> tuple[int, ...]:
     """The axes along which sections are taken."""
     return (0, 1, 2) if planes == "three" else (0,)
@@ -125,12 +110,16 @@ def tiles(block: Block, tile: Triple) -> Iterator[Box]:
 def halo(config: BoundariesConfig, resources: Resources) -> Halo:
     """The network's measured halo, along z too where sections are taken along y and x.
 
-    Along z also how far sections lie that stand in the place of others.
+    Along the axes of the sections also those that the network sees on each side, and along z
+    how far sections lie that stand in the place of others.
     """
     model: BoundaryModel = resources.models["network"]
     z, y, x = halo_voxels(model.halo, model.stride, steps(config, resources))
     bridged = resources.corrections.reach if resources.corrections else 0
-    return Halo.symmetric((z if config.planes == "three" else 0) + bridged, y, x)
+    if config.planes != "three":
+        return Halo.symmetric(model.context_sections + bridged, y, x)
+    z, y, x = (max(n, model.context_sections) for n in (z, y, x))
+    return Halo.symmetric(z + bridged, y, x)
 
 
 def compute(
@@ -197,37 +186,33 @@ def _predict_plane(
     own voxels.
     """
     model: BoundaryModel = resources.models["network"]
-    device: str = resources.models["device"]
+    context = model.context_sections
     covered = steps(config, resources)
-    window = window_of(tile, block.volume_shape, axis, model.halo, model.stride, covered)
-    context = voxels.across(axis, window.box.within(block.read))
+    window = window_of(tile, block.volume_shape, axis, model.halo, model.stride, covered, context)
+    assert resources.corrections is not None
+    seen = SeenSections(
+        voxels.across(axis, window.box.within(block.read)),
+        window,
+        axis,
+        block.volume_shape[axis],
+        resources.corrections,
+        resources.models["device"],
+    )
     tissue = voxels.across(axis, tile.within(block.read)).tissue
     result = np.zeros(tissue.shape, np.float32)
     wanted = np.flatnonzero(tissue.any((1, 2)))
     for first in range(0, len(wanted), config.batch):
         part = wanted[first : first + config.batch]
-        grey = _normalised(context.raw[part], part, window.box, axis, resources)
-        for section, known in zip(grey, context.tissue[part], strict=True):
-            section[...] = mirrored(section, known)
-        sections = window.to_pixels(torch.from_numpy(grey).to(device))
         probability = predict_tile(
-            model.network, sections, config.augmentation, device, config.precision
+            model.network,
+            seen.around(part + tile.begin[axis], context),
+            config.augmentation,
+            resources.models["device"],
+            config.precision,
+            flip_z=config.augmentation_z == "flip",
         )
         result[part] = window.to_voxels(probability).cpu().numpy()
     return np.moveaxis(result, 0, axis)
-
-
-def _normalised(
-    sections: NDArray[Any], part: NDArray[np.intp], box: Box, axis: int, resources: Resources
-) -> NDArray[np.float32]:
-    """Grey values 0..1 of sections ``part`` of a box across an axis."""
-    assert resources.corrections is not None
-    along_z = np.arange(box.begin[0], box.end[0])
-    if axis == 0:
-        grey = resources.corrections.normalise(sections, along_z[part])
-    else:  # z runs along the rows
-        grey = resources.corrections.normalise(sections, along_z, 1)
-    return np.ascontiguousarray(grey)
 
 
 def steps(config: BoundariesConfig, resources: Resources) -> Steps:

@@ -17,6 +17,7 @@ from pipeline.cli import (
     features,
     importing,
     inspect_volume,
+    reproduce,
     run,
     show_config,
     status,
@@ -46,6 +47,7 @@ app.command("import")(importing.import_volume)
 app.command("inspect")(inspect_volume.inspect)
 app.command("features")(features.features)
 app.command("show-config")(show_config.show_config)
+app.command("reproduce")(reproduce.reproduce)
 app.command("synth")(synth.synth)
 app.add_typer(train.app, name="train")
 

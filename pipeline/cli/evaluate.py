@@ -52,6 +52,12 @@ def evaluate(
     mask: Annotated[
         Path | None, typer.Option("--mask", help="Score only where this volume is not 0.")
     ] = None,
+    allow_seen: Annotated[
+        bool,
+        typer.Option(
+            "--allow-seen", help="Score what a model learned from, too, and mark the scores."
+        ),
+    ] = False,
 ) -> None:
     """Score PREDICTION against TRUTH: V_rand, V_info, adapted Rand error, VOI, and families."""
     from workflows.results import print_scores
@@ -66,4 +72,13 @@ def evaluate(
         ignore_band=ignore_band,
         mask=mask,
     )
-    print_scores(prediction, truth, json_file, sections, truth_kind, score_map, options=options)
+    print_scores(
+        prediction,
+        truth,
+        json_file,
+        sections,
+        truth_kind,
+        score_map,
+        options=options,
+        allow_seen=allow_seen,
+    )

@@ -142,7 +142,7 @@ def run(
         return
     _check(foreseen, workplace, truth, overwrite)
     made = prepared(write=True)
-    with _endings():
+    with endings():
         _reconstruct(made, workplace)
     print(f"{target}: done in {time.monotonic() - began:.0f} s", file=sys.stderr)
     _show(made, truth, pictures)
@@ -187,10 +187,10 @@ def _check(run: Run, workplace: Workplace, truth: Path | None, fresh: bool) -> N
     from workflows.checks import refuse
     from workflows.estimates import Work, measured
     from workflows.plan import make_plan
-    from workflows.truth import read_truth
+    from workflows.truth import open_truth
 
     if truth is not None:
-        read_truth(truth, run.volume.shape, run.source.roi, run.input_grid)
+        open_truth(truth, run.volume.shape, run.source.roi, run.input_grid)
     work = Work.of(run)
     plan = make_plan(run, workplace, work, measured(run, work, "earlier run"), fresh=fresh)
     refuse(plan.findings)
@@ -215,7 +215,7 @@ def _show(run: Run, truth: Path | None, pictures: bool) -> None:
     if pictures:
         print(f"pictures: {draw_pictures(run, truth)}", file=sys.stderr)
     if truth is not None:
-        print_scores(run.output.path, truth, region=run.source.roi)
+        print_scores(run.output.path, truth, region=run.source.roi, allow_seen=True)
 
 
 class _Terminated(KeyboardInterrupt):
@@ -223,7 +223,7 @@ class _Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def _endings() -> Iterator[None]:
+def endings() -> Iterator[None]:
     """Ctrl-C and SIGTERM end with one message; finished blocks are kept."""
 
     def terminate(number: int, frame: FrameType | None) -> None:

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Train boundary networks and random forests.", no_args_is_help=True)
 INSTEAD = "Instead of CONFIG"
 Output = Annotated[Path, typer.Option("--output", help="Folder of checkpoints and results.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Override a key of CONFIG: training.network.architecture=u_net. May be repeated.",
+    ),
+]
 Raw = Annotated[
     list[Path] | None,
     typer.Option(
@@ -63,6 +70,7 @@ def boundaries(
     config: Annotated[
         Path | None, typer.Argument(help="YAML, e.g. configs/train/fine_tuning.yaml.")
     ] = None,
+    overrides: Set = None,
     data: Data = Path(),
     fold: Annotated[
         int | None, typer.Option("--fold", min=0, max=1, help="Train on this half only.")
@@ -86,7 +94,7 @@ def boundaries(
     minutes: Annotated[
         float | None,
         typer.Option(
-            "--minutes", min=0.1, rich_help_panel=INSTEAD, help="As many steps as take so long."
+            "--minutes", min=0.1, help="As many steps as take so long, instead of CONFIG's."
         ),
     ] = None,
     hold_back: Annotated[
@@ -100,26 +108,30 @@ def boundaries(
 ) -> None:
     """Train a boundary network; started again, it goes on from the last checkpoint."""
     from workflows import fine_tuning
+    from workflows.base_model import lasting_name
     from workflows.train_boundaries import read_training, train_boundaries
 
     command = " ".join(["python -m pipeline", *sys.argv[1:]])
     if config is not None:
-        _only_config(raw, truth, steps, minutes)
-        settings = read_training(config)
+        _only_config(raw, truth, steps)
+        settings = read_training(config, overrides or ())
+        if start is not None:
+            settings = settings.model_copy(update={"start_from": lasting_name(start)})
     else:
+        if overrides:
+            raise ConfigError("--set overrides keys of CONFIG; without one, give --steps and so on")
         if steps is not None and minutes is not None:
             raise ConfigError("give --steps or --minutes, not both")
         volumes = _volumes(raw, truth, truth_kind, sections, known, unlabelled, voxel_size)
         settings = fine_tuning.boundary_training(
             volumes, output.absolute().name, start=start, steps=steps, hold_back=hold_back
         )
-        if minutes is not None:
-            settings = fine_tuning.begun(settings, output) or fine_tuning.with_steps_for(
-                settings, minutes, data, device
-            )
-        start = None  # the settings hold it
+    if minutes is not None:
+        settings = fine_tuning.begun(settings, output) or fine_tuning.with_steps_for(
+            settings, minutes, data, device
+        )
     path = train_boundaries(
-        settings, data, output, fold=fold, start=start, device=device, command=command
+        settings, data, output, fold=fold, device=device, command=command
     )
     print(path)
 

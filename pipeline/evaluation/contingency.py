@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import InputError
+from pipeline.evaluation.merging import merge_all
+
+COUNTED = 1 << 20
+"""Voxels that are counted at once: arrays of that size stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def contingency(
     """Count the voxels of every pair of ids.
 
     Runs of equal pairs are counted first and only then sorted, so time and memory follow the
-    number of runs along the last axis, not the number of voxels or the size of the ids.
+    number of runs along the last axis, not the number of voxels or the size of the ids. Large
+    arrays are counted in pieces whose tables are merged.
 
     Parameters
     ----------
@@ -113,43 +118,19 @@ def contingency(
     require_labels(prediction, "prediction")
     require_same_shape(truth, prediction)
     flat_truth, flat_prediction = truth.ravel(), prediction.ravel()
-    starts = _run_starts(flat_truth, flat_prediction)
-    lengths = np.diff(starts, append=truth.size)
-    table = _collapse(
-        flat_truth[starts].astype(np.uint64),
-        flat_prediction[starts].astype(np.uint64),
-        lengths.astype(np.uint64),
-    )
+    pieces = (slice(begin, begin + COUNTED) for begin in range(0, max(truth.size, 1), COUNTED))
+    table = merge_all(_count(flat_truth[piece], flat_prediction[piece]) for piece in pieces)
     return table.without_truth(ignore_truth)
 
 
-def section_tables(
-    truth: NDArray[Any],
-    prediction: NDArray[Any],
-    scored: NDArray[np.bool_] | None = None,
-    *,
-    ignore_truth: Iterable[int] = (0,),
-) -> list[Contingency]:
-    """One ``contingency`` a section of (Z, Y, X) ids, of the voxels where ``scored`` is true."""
-    require_same_shape(truth, prediction)
-    ignored = tuple(ignore_truth)
-    if scored is None:
-        return [
-            contingency(true, predicted, ignore_truth=ignored)
-            for true, predicted in zip(truth, prediction, strict=True)
-        ]
-    return [
-        contingency(true[kept], predicted[kept], ignore_truth=ignored)
-        for true, predicted, kept in zip(truth, prediction, scored, strict=True)
-    ]
-
-
-def merge_all(tables: Sequence[Contingency]) -> Contingency:
-    """Union of tables, at least one; pairwise, so that no row is sorted more than log2(n) times."""
-    while len(tables) > 1:
-        odd = tables[len(tables) - len(tables) % 2 :]
-        tables = [a.merge(b) for a, b in zip(tables[::2], tables[1::2], strict=False)] + list(odd)
-    return tables[0]
+def _count(truth: NDArray[Any], prediction: NDArray[Any]) -> Contingency:
+    """The table of flat arrays, by their runs."""
+    starts = _run_starts(truth, prediction)
+    return _collapse(
+        truth[starts].astype(np.uint64),
+        prediction[starts].astype(np.uint64),
+        np.diff(starts, append=truth.size).astype(np.uint64),
+    )
 
 
 def require_labels(labels: NDArray[Any], what: str) -> None:

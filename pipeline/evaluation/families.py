@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -12,18 +12,23 @@ from numpy.typing import NDArray
 
 from pipeline.contract import Triple
 from pipeline.errors import InputError
-from pipeline.evaluation.contingency import Contingency, merge_all, section_tables
+from pipeline.evaluation.blockwise import (
+    LabelPart,
+    MapPart,
+    Measures,
+    measure_labels,
+    measure_map,
+    scored_number,
+)
+from pipeline.evaluation.contingency import Contingency, require_same_shape
 from pipeline.evaluation.foreground import require_foreground, snemi3d_error
 from pipeline.evaluation.instance import InstanceScores, instance_scores
-from pipeline.evaluation.isbi import TruthKind, truth_sections
-from pipeline.evaluation.pixels import (
-    PixelMapScores,
-    PixelScores,
-    score_pixels_of_labels,
-    score_pixels_of_map,
-)
+from pipeline.evaluation.isbi import TruthKind
+from pipeline.evaluation.pixels import PixelMapScores, PixelScores, mean_map_pixels, mean_pixels
+from pipeline.evaluation.places import Progress
 from pipeline.evaluation.semantic import SemanticScores, semantic_scores
 from pipeline.evaluation.skeletons import RunLength
+from pipeline.evaluation.slabs import ArraySections, Sections
 from pipeline.evaluation.worst import WorstObject, worst_objects
 
 Family = Literal["instance", "semantic", "classes", "challenges"]
@@ -127,31 +132,15 @@ def evaluate_families(
         If shapes or dtypes do not fit, a family is unknown or cannot be scored on a mask, or
         nothing is left to score.
     """
-    require_families(families)
-    chosen = [name for name in families if name in ("instance", "classes")]
-    if truth_kind == "mask" and (chosen or worst):
-        raise InputError(
-            "the ground truth is a mask, which has no ids: only the families semantic and "
-            "challenges can be scored on it"
-        )
-    if not families and not worst:
-        return FamilyScores(scored_voxels=_number(scored))
-    table = merge_all(section_tables(truth, prediction, scored, ignore_truth=()))
-    inside = table.without_truth((0,))
-    return FamilyScores(
-        scored_voxels=_number(scored),
-        instance=instance_scores(table) if "instance" in families else None,
-        semantic=semantic_scores(table.foreground()) if "semantic" in families else None,
-        classes=semantic_scores(table) if "classes" in families else None,
-        challenges=_challenges(prediction, truth, inside, truth_kind, scored)
-        if "challenges" in families
-        else None,
-        worst=tuple(
-            worst_objects(inside, prediction, truth, count=worst, scored=scored, origin=origin)
-        )
-        if worst
-        else None,
-    )
+    require_fitting(families, truth_kind, worst)
+    require_same_shape(truth, prediction)
+    sections = ArraySections(prediction, truth, scored)
+    measures = with_families(Measures(truth_kind), families, worst)
+    part = measure_labels(sections, measures)
+    found = family_scores(part, families, truth_kind)
+    if not worst:
+        return found
+    return replace(found, worst=worst_of(part, sections, worst, origin))
 
 
 def evaluate_families_of_map(
@@ -169,35 +158,108 @@ def evaluate_families_of_map(
     InputError
         As ``evaluate_families``, and for any other family.
     """
+    require_fitting_map(families)
+    require_same_shape(truth, boundary_probability)
+    measures = with_families(Measures(truth_kind), families)
+    part = measure_map(ArraySections(boundary_probability, truth, scored), measures)
+    return map_family_scores(part, families)
+
+
+def require_fitting(families: Sequence[Family], kind: TruthKind, worst: int = 0) -> None:
+    """Raise ``InputError`` if a family is unknown, or cannot be scored on a mask."""
+    require_families(families)
+    chosen = [name for name in families if name in ("instance", "classes")]
+    if kind == "mask" and (chosen or worst):
+        raise InputError(
+            "the ground truth is a mask, which has no ids: only the families semantic and "
+            "challenges can be scored on it"
+        )
+
+
+def require_fitting_map(families: Sequence[Family]) -> None:
+    """Raise ``InputError`` if a family is unknown, or does not score boundary maps."""
     require_families(families)
     if set(families) - {"challenges"}:
         raise InputError("a boundary map has no objects: only the family challenges scores it")
-    if not families:
-        return FamilyScores(scored_voxels=_number(scored))
-    true = truth_sections(truth, kind=truth_kind) > 0
+
+
+def with_families(measures: Measures, families: Sequence[Family], worst: int = 0) -> Measures:
+    """``measures`` with those that families and the table of worst objects need."""
+    return replace(
+        measures,
+        tables=measures.tables or bool(families) or worst > 0,
+        pixels="challenges" in families,
+        spans=worst > 0,
+    )
+
+
+def family_scores(part: LabelPart, families: Sequence[Family], kind: TruthKind) -> FamilyScores:
+    """The families of labels, finished; all but the table of worst objects.
+
+    Parameters
+    ----------
+    part
+        Of all sections, measured ``with_families``.
+    families, kind
+        That were measured.
+
+    Raises
+    ------
+    InputError
+        If nothing is left to score, or there are too many values for classes.
+    """
+    number, table = scored_number(part.rows), part.table
+    if table is None:
+        return FamilyScores(scored_voxels=number)
     return FamilyScores(
-        scored_voxels=_number(scored),
-        challenges=ChallengeScores(None, score_pixels_of_map(boundary_probability, true, scored)),
+        scored_voxels=number,
+        instance=instance_scores(table) if "instance" in families else None,
+        semantic=semantic_scores(table.foreground()) if "semantic" in families else None,
+        classes=semantic_scores(table) if "classes" in families else None,
+        challenges=_challenges(part, table, kind) if "challenges" in families else None,
     )
 
 
-def _challenges(
-    prediction: NDArray[Any],
-    truth: NDArray[Any],
-    inside: Contingency,
-    kind: TruthKind,
-    scored: NDArray[np.bool_] | None,
-) -> ChallengeScores:
-    require_foreground(inside.counts)
-    true = truth_sections(truth, kind=kind) > 0
-    return ChallengeScores(
-        snemi3d_error(inside) if kind == "labels" else None,
-        score_pixels_of_labels(prediction, true, scored),
+def map_family_scores(part: MapPart, families: Sequence[Family]) -> FamilyScores:
+    """The families of a boundary map, finished; parameters as those of ``family_scores``."""
+    challenges = None
+    if "challenges" in families:
+        pixels = [row.pixels for row in part.rows if row.pixels]
+        require_foreground(np.array(len(pixels)))
+        challenges = ChallengeScores(None, mean_map_pixels(pixels))
+    return FamilyScores(scored_voxels=scored_number(part.rows), challenges=challenges)
+
+
+def worst_of(
+    part: LabelPart,
+    sections: Sections,
+    count: int,
+    origin: Triple = (0, 0, 0),
+    progress: Progress | None = None,
+) -> tuple[WorstObject, ...]:
+    """The table of worst objects; reads the sections that hold them once more.
+
+    Parameters
+    ----------
+    part
+        Of all ``sections``, measured ``with_families`` and worst objects.
+    sections, count, origin, progress
+        As of ``worst.worst_objects``.
+    """
+    assert part.table is not None, "tables were measured"
+    inside = part.table.without_truth((0,))
+    return tuple(
+        worst_objects(
+            inside, sections, count=count, spans=part.spans, origin=origin, progress=progress
+        )
     )
 
 
-def _number(scored: NDArray[np.bool_] | None) -> int | None:
-    return None if scored is None else int(np.count_nonzero(scored))
+def _challenges(part: LabelPart, table: Contingency, kind: TruthKind) -> ChallengeScores:
+    inside = table.without_truth((0,))
+    pixels = [row.pixels for row in part.rows if row.pixels]
+    require_foreground(np.array(len(pixels)))
+    return ChallengeScores(snemi3d_error(inside) if kind == "labels" else None, mean_pixels(pixels))
 
 
 def _plain(part: Any) -> Any:

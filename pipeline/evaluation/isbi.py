@@ -54,15 +54,19 @@ def truth_sections(array: NDArray[Any], *, kind: TruthKind) -> NDArray[np.int32]
         If the array is not 3D or integer, has no cell pixel, or ``kind`` is unknown.
     """
     require_volume(array, "ground truth")
-    require_labels(array, "ground truth")
-    if kind not in get_args(TruthKind):
-        raise InputError(f"ground truth of kind {kind!r} is unknown; it is 'mask' or 'labels'")
-    cells = (section != 0 if kind == "mask" else cell_mask(section) for section in array)
     sections = np.zeros(array.shape, np.int32)
-    for segments, cell in zip(sections, cells, strict=True):
-        segments[...] = cell_components(cell)
+    for segments, section in zip(sections, array, strict=True):
+        segments[...] = truth_section(section, kind)
     require_foreground(sections)
     return sections
+
+
+def truth_section(section: NDArray[Any], kind: TruthKind) -> NDArray[np.int32]:
+    """``truth_sections`` of one (Y, X) section, which may have no cell pixel."""
+    require_labels(section, "ground truth")
+    if kind not in get_args(TruthKind):
+        raise InputError(f"ground truth of kind {kind!r} is unknown; it is 'mask' or 'labels'")
+    return cell_components(section != 0 if kind == "mask" else cell_mask(section))
 
 
 def score_labels(labels: NDArray[Any], truth: NDArray[Any]) -> list[SectionScore | None]:
@@ -94,9 +98,13 @@ def score_labels(labels: NDArray[Any], truth: NDArray[Any]) -> list[SectionScore
     require_same_shape(truth, labels)
     require_foreground(truth)
     return [
-        score_section(thin(cell_mask(section)), true) if true.any() else None
-        for section, true in zip(labels, truth, strict=True)
+        score_labels_section(section, true) for section, true in zip(labels, truth, strict=True)
     ]
+
+
+def score_labels_section(labels: NDArray[Any], truth: NDArray[Any]) -> SectionScore | None:
+    """``score_labels`` of one (Y, X) section."""
+    return score_section(thin(cell_mask(labels)), truth) if truth.any() else None
 
 
 def score_map(
@@ -134,17 +142,31 @@ def score_map(
     require_volume(boundary_probability, "boundary map")
     require_same_shape(truth, boundary_probability)
     require_foreground(truth)
-    if not thresholds:
-        raise InputError("no threshold is given; for example 0, 0.1 .. 1")
-    scores: dict[float, list[SectionScore]] = {float(threshold): [] for threshold in thresholds}
-    for section, true in zip(boundary_probability, truth, strict=True):
-        if true.any():
-            cell = cell_probability(section)
-            for threshold, of_sections in scores.items():
-                of_sections.append(score_section(thin(cell > threshold), true))
+    require_thresholds(thresholds)
+    sections = [
+        score_map_section(section, true, thresholds)
+        for section, true in zip(boundary_probability, truth, strict=True)
+    ]
+    return mean_rows([scores for scores in sections if scores], thresholds)
+
+
+def score_map_section(
+    boundary_probability: NDArray[Any], truth: NDArray[Any], thresholds: Sequence[float]
+) -> tuple[SectionScore, ...]:
+    """Scores of one (Y, X) section, one a threshold; none where truth has no cell pixel."""
+    if not truth.any():
+        return ()
+    cell = cell_probability(boundary_probability)
+    return tuple(score_section(thin(cell > threshold), truth) for threshold in thresholds)
+
+
+def mean_rows(
+    sections: Sequence[Sequence[SectionScore]], thresholds: Sequence[float]
+) -> list[ThresholdScore]:
+    """Means over sections, at least one, a row a threshold."""
     return [
-        ThresholdScore(threshold=threshold, **mean_score(of_sections).model_dump())
-        for threshold, of_sections in scores.items()
+        ThresholdScore(threshold=float(threshold), **mean_score(scores).model_dump())
+        for threshold, scores in zip(thresholds, zip(*sections, strict=True), strict=True)
     ]
 
 
@@ -160,6 +182,12 @@ def require_volume(array: NDArray[Any], what: str) -> None:
             f"the {what} has shape {array.shape}, but z, y, x are needed; "
             "give a single section a first axis of length 1"
         )
+
+
+def require_thresholds(thresholds: Sequence[float]) -> None:
+    """Raise ``InputError`` if there is none."""
+    if not thresholds:
+        raise InputError("no threshold is given; for example 0, 0.1 .. 1")
 
 
 def cell_probability(boundary: NDArray[Any]) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,55 +55,83 @@ class PixelMapScores:
     warping_error: float
 
 
-def score_pixels(
+class PixelErrors(NamedTuple):
+    """Errors of one section; fields as those of ``PixelScores``."""
+
+    pixel_error: float
+    pixel_f_error: float
+    warping_error: float
+    warping_pixels: float
+
+
+def pixel_errors(
     cell: NDArray[np.bool_], true: NDArray[np.bool_], scored: NDArray[np.bool_] | None = None
-) -> PixelScores:
-    """Errors of boundary images; sections without a true cell pixel are left out.
+) -> PixelErrors | None:
+    """Errors of the boundary image of a section; ``None`` without a true cell pixel to score.
 
     Parameters
     ----------
     cell, true
-        (Z, Y, X) bool, True = cell, False = boundary; not thinned.
+        (Y, X) bool, True = cell, False = boundary; not thinned.
     scored
-        (Z, Y, X) bool; all by default. Pixels that are not scored are taken as right, so they
+        (Y, X) bool; all by default. Pixels that are not scored are taken as right, so they
         bend nothing.
     """
-    rows = [
-        _score_section(cell[z], true[z], np.ones_like(true[z]) if scored is None else scored[z])
-        for z in range(len(true))
-        if (true[z] if scored is None else true[z] & scored[z]).any()
-    ]
-    return PixelScores(*(math.fsum(column) / len(rows) for column in zip(*rows, strict=True)))
+    if scored is None:
+        scored = np.ones_like(true)
+    if not (true & scored).any():
+        return None
+    cell = np.where(scored, cell, true)
+    pixels = np.count_nonzero(scored)
+    wrong = np.count_nonzero(cell != true)
+    both = np.count_nonzero(cell & true & scored)
+    left = warping_error(true, cell)
+    return PixelErrors(wrong / pixels, wrong / (2 * both + wrong), left / pixels, float(left))
 
 
-def score_pixels_of_labels(
+def pixel_errors_of_labels(
     labels: NDArray[Any], true: NDArray[np.bool_], scored: NDArray[np.bool_] | None = None
-) -> PixelScores:
-    """``score_pixels`` of (Z, Y, X) ids, turned into boundary images (``thinning.cell_mask``)."""
-    return score_pixels(np.stack([cell_mask(section) for section in labels]), true, scored)
+) -> PixelErrors | None:
+    """``pixel_errors`` of (Y, X) ids as a boundary image (``thinning.cell_mask``)."""
+    return pixel_errors(cell_mask(labels), true, scored)
 
 
-def score_pixels_of_map(
+def pixel_errors_of_map(
     boundary_probability: NDArray[Any],
     true: NDArray[np.bool_],
     scored: NDArray[np.bool_] | None = None,
     thresholds: Sequence[float] = CHALLENGE_THRESHOLDS,
-) -> PixelMapScores:
-    """``score_pixels`` of a (Z, Y, X) boundary map cut at thresholds.
+) -> tuple[PixelErrors, ...]:
+    """``pixel_errors`` of a (Y, X) boundary map, one a threshold; none if there is none.
 
     Parameters
     ----------
     boundary_probability
         P(boundary): float 0..1, or uint8 0..255 that stands for 0..1.
     true, scored
-        As for ``score_pixels``.
+        As for ``pixel_errors``.
     thresholds
         A pixel is cell where 1 - P(boundary) is above it.
     """
     probability = cell_probability(boundary_probability)
+    rows = [pixel_errors(probability > threshold, true, scored) for threshold in thresholds]
+    return tuple(row for row in rows if row is not None)
+
+
+def mean_pixels(sections: Sequence[PixelErrors]) -> PixelScores:
+    """Means over sections, at least one."""
+    columns = zip(*sections, strict=True)
+    return PixelScores(*(math.fsum(column) / len(sections) for column in columns))
+
+
+def mean_map_pixels(
+    sections: Sequence[Sequence[PixelErrors]],
+    thresholds: Sequence[float] = CHALLENGE_THRESHOLDS,
+) -> PixelMapScores:
+    """Means over sections, at least one, a row a threshold, and the least of them."""
     rows = tuple(
-        PixelRow(**vars(score_pixels(probability > threshold, true, scored)), threshold=threshold)
-        for threshold in thresholds
+        PixelRow(**vars(mean_pixels(errors)), threshold=threshold)
+        for threshold, errors in zip(thresholds, zip(*sections, strict=True), strict=True)
     )
     return PixelMapScores(
         rows,
@@ -111,14 +139,3 @@ def score_pixels_of_map(
         pixel_f_error=min(row.pixel_f_error for row in rows),
         warping_error=min(row.warping_error for row in rows),
     )
-
-
-def _score_section(
-    cell: NDArray[np.bool_], true: NDArray[np.bool_], scored: NDArray[np.bool_]
-) -> tuple[float, float, float, float]:
-    cell = np.where(scored, cell, true)
-    pixels = np.count_nonzero(scored)
-    wrong = np.count_nonzero(cell != true)
-    both = np.count_nonzero(cell & true & scored)
-    left = warping_error(true, cell)
-    return wrong / pixels, wrong / (2 * both + wrong), left / pixels, float(left)

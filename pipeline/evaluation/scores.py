@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,52 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.contract import Triple
 from pipeline.errors import InputError
-from pipeline.evaluation.contingency import (
-    Contingency,
-    merge_all,
-    require_labels,
-    require_same_shape,
-    section_tables,
+from pipeline.evaluation.blockwise import (
+    LabelPart,
+    MapPart,
+    Measures,
+    measure_labels,
+    measure_map,
 )
+from pipeline.evaluation.contingency import require_same_shape
 from pipeline.evaluation.foreground import SectionScore, mean_score, require_foreground
-from pipeline.evaluation.information import cremi_score, variation_of_information
 from pipeline.evaluation.isbi import (
     CHALLENGE_THRESHOLDS,
     ThresholdScore,
     TruthKind,
     best,
+    mean_rows,
+    require_thresholds,
     require_volume,
-    score_labels,
-    score_map,
-    truth_sections,
 )
-from pipeline.evaluation.rand import adapted_rand, rand_index
+from pipeline.evaluation.objects import ObjectScores, mean_objects, score_objects
+from pipeline.evaluation.slabs import ArraySections
 
 VoxelSize = tuple[float, float, float]
 
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ObjectScores(_Frozen):
-    """Scores of ids against true ids; voxels whose true id is 0 are left out.
-
-    ``arand_*`` and ``rand_index`` 0..1, ``voi_*`` in bits, ``cremi`` = sqrt(VOI * ARAND error);
-    ``objects_truth`` and ``objects_prediction`` count ids other than 0 (the latter among the
-    voxels that are scored, or their mean over sections).
-    """
-
-    arand_error: float
-    arand_precision: float
-    arand_recall: float
-    rand_index: float
-    voi_split: float
-    voi_merge: float
-    cremi: float
-    objects_truth: float
-    objects_prediction: float
 
 
 class SectionRow(_Frozen):
@@ -107,26 +88,65 @@ class MapScores(_Frozen):
     best_v_info: ThresholdScore
 
 
-def score_objects(table: Contingency) -> ObjectScores:
-    """Every score of ids, from a table without the true ids that are not scored.
+def label_scores(
+    part: LabelPart, shape: Triple, truth_kind: TruthKind, voxel_size_nm: VoxelSize | None = None
+) -> Scores:
+    """The scores of labels, finished.
+
+    Parameters
+    ----------
+    part
+        Of all sections, with ``boundaries`` and, where truth is labels, ``tables``.
+    shape, truth_kind, voxel_size_nm
+        As of ``Scores``.
 
     Raises
     ------
     InputError
-        If the table is empty: truth has no foreground.
+        If truth has no foreground.
     """
-    require_foreground(table.counts)
-    rand, voi = adapted_rand(table), variation_of_information(table)
-    return ObjectScores(
-        arand_error=rand.error,
-        arand_precision=rand.precision,
-        arand_recall=rand.recall,
-        rand_index=rand_index(table),
-        voi_split=voi.split,
-        voi_merge=voi.merge,
-        cremi=cremi_score(table),
-        objects_truth=table.without_truth((0,)).truth_sizes.size,
-        objects_prediction=table.without_prediction((0,)).prediction_sizes.size,
+    rows = tuple(
+        SectionRow(section=row.section, boundary=row.boundary, objects=row.objects)
+        for row in part.rows
+        if row.boundary is not None
+    )
+    require_foreground(np.array(len(rows)))
+    table = part.table if truth_kind == "labels" else None
+    return Scores(
+        shape=shape,
+        voxel_size_nm=voxel_size_nm,
+        truth_kind=truth_kind,
+        volume=score_objects(table.without_truth((0,))) if table else None,
+        section_objects=mean_objects([row.objects for row in rows if row.objects]),
+        section_boundary=mean_score(row.boundary for row in rows),
+        sections=rows,
+    )
+
+
+def map_scores(
+    part: MapPart,
+    shape: Triple,
+    truth_kind: TruthKind,
+    thresholds: Sequence[float] = CHALLENGE_THRESHOLDS,
+    voxel_size_nm: VoxelSize | None = None,
+) -> MapScores:
+    """The scores of a boundary map, finished; ``part`` of all sections, with ``boundaries``.
+
+    Raises
+    ------
+    InputError
+        If truth has no foreground.
+    """
+    sections = [row.boundary for row in part.rows if row.boundary]
+    require_foreground(np.array(len(sections)))
+    rows = mean_rows(sections, thresholds)
+    return MapScores(
+        shape=shape,
+        voxel_size_nm=voxel_size_nm,
+        truth_kind=truth_kind,
+        rows=tuple(rows),
+        best_v_rand=best(rows, "v_rand"),
+        best_v_info=best(rows, "v_info"),
     )
 
 
@@ -166,28 +186,10 @@ def evaluate_labels(
         If shapes differ, an array is not 3D or not of integers >= 0, a voxel size is not
         positive, or truth has no foreground.
     """
-    _require_pair(prediction, truth, "prediction", voxel_size_nm)
-    require_labels(prediction, "prediction")
-    boundary = score_labels(prediction, _scored_sections(truth, truth_kind, scored))
-    tables = section_tables(truth, prediction, scored) if truth_kind == "labels" else None
-    rows = tuple(
-        SectionRow(
-            section=section,
-            boundary=score,
-            objects=score_objects(tables[section]) if tables else None,
-        )
-        for section, score in enumerate(boundary)
-        if score is not None
-    )
-    return Scores(
-        shape=_shape(truth),
-        voxel_size_nm=voxel_size_nm,
-        truth_kind=truth_kind,
-        volume=score_objects(merge_all(tables)) if tables else None,
-        section_objects=_mean_objects([row.objects for row in rows if row.objects]),
-        section_boundary=mean_score(boundary),
-        sections=rows,
-    )
+    sections = _sections(prediction, truth, scored, "prediction", voxel_size_nm)
+    measures = Measures(truth_kind, boundaries=True, tables=truth_kind == "labels")
+    part = measure_labels(sections, measures)
+    return label_scores(part, sections.shape, truth_kind, voxel_size_nm)
 
 
 def evaluate_map(
@@ -223,16 +225,11 @@ def evaluate_map(
         If shapes differ, an array is not 3D, dtypes or values do not fit, a voxel size is not
         positive, or truth has no foreground.
     """
-    _require_pair(boundary_probability, truth, "boundary map", voxel_size_nm)
-    rows = score_map(boundary_probability, _scored_sections(truth, truth_kind, scored), thresholds)
-    return MapScores(
-        shape=_shape(truth),
-        voxel_size_nm=voxel_size_nm,
-        truth_kind=truth_kind,
-        rows=tuple(rows),
-        best_v_rand=best(rows, "v_rand"),
-        best_v_info=best(rows, "v_info"),
-    )
+    sections = _sections(boundary_probability, truth, scored, "boundary map", voxel_size_nm)
+    require_thresholds(thresholds)
+    measures = Measures(truth_kind, boundaries=True, thresholds=tuple(thresholds))
+    part = measure_map(sections, measures)
+    return map_scores(part, sections.shape, truth_kind, thresholds, voxel_size_nm)
 
 
 def as_json(scores: Scores | MapScores) -> str:
@@ -240,36 +237,19 @@ def as_json(scores: Scores | MapScores) -> str:
     return scores.model_dump_json(indent=2)
 
 
-def _scored_sections(
-    truth: NDArray[Any], kind: TruthKind, scored: NDArray[np.bool_] | None
-) -> NDArray[np.int32]:
-    """``truth_sections`` with 0 where nothing is scored."""
-    sections = truth_sections(truth, kind=kind)
+def _sections(
+    prediction: NDArray[Any],
+    truth: NDArray[Any],
+    scored: NDArray[np.bool_] | None,
+    what: str,
+    voxel_size_nm: VoxelSize | None,
+) -> ArraySections:
+    """Arrays that fit together, as sections."""
+    require_volume(prediction, what)
+    require_volume(truth, "ground truth")
+    require_same_shape(truth, prediction)
     if scored is not None:
         require_same_shape(truth, scored)
-        sections *= scored
-    return sections
-
-
-def _mean_objects(scores: Sequence[ObjectScores]) -> ObjectScores | None:
-    if not scores:
-        return None
-    rows = [score.model_dump() for score in scores]
-    return ObjectScores(
-        **{name: math.fsum(row[name] for row in rows) / len(rows) for name in rows[0]}
-    )
-
-
-def _require_pair(
-    scored: NDArray[Any], truth: NDArray[Any], what: str, voxel_size_nm: VoxelSize | None
-) -> None:
-    require_volume(scored, what)
-    require_volume(truth, "ground truth")
-    require_same_shape(truth, scored)
     if voxel_size_nm is not None and not all(np.isfinite(s) and s > 0 for s in voxel_size_nm):
         raise InputError(f"the voxel size {voxel_size_nm} nm must be positive along z, y, x")
-
-
-def _shape(array: NDArray[Any]) -> tuple[int, int, int]:
-    z, y, x = array.shape
-    return z, y, x
+    return ArraySections(prediction, truth, scored)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.contract import Triple
 from pipeline.errors import InputError
 
 
@@ -114,36 +115,40 @@ def expected_run_length(skeletons: Skeletons, labels: NDArray[Any]) -> RunLength
     )
 
 
-def labels_at(
+def nodes_inside(
     skeletons: Skeletons,
-    labels: NDArray[Any],
+    shape: Triple,
     voxel_size_nm: tuple[float, float, float],
-    origin: tuple[int, int, int] = (0, 0, 0),
-) -> tuple[Skeletons, NDArray[Any]]:
-    """The nodes inside a volume, with the edges between them, and the labels of their voxels.
+    origin: Triple = (0, 0, 0),
+) -> tuple[Skeletons, NDArray[np.int64]]:
+    """The nodes inside a volume, with the edges between them, and the voxels they lie in.
 
     Parameters
     ----------
     skeletons
         Edges with an end outside are dropped, and nothing is scored there.
-    labels
-        (Z, Y, X) ids.
+    shape
+        zyx, of the volume.
     voxel_size_nm
         zyx, nanometres; a node lies in the voxel whose centre is the nearest.
     origin
-        Voxel of the volume at which ``labels`` begin.
+        zyx, voxel at which the volume begins.
+
+    Returns
+    -------
+    inside, voxels
+        ``voxels`` (n, 3) int64, zyx, from the volume's own first voxel.
     """
     voxels = np.floor(skeletons.positions / np.array(voxel_size_nm) + 0.5).astype(np.int64)
     voxels -= np.array(origin)
-    inside = np.all((voxels >= 0) & (voxels < np.array(labels.shape)), axis=1)
+    inside = np.all((voxels >= 0) & (voxels < np.array(shape)), axis=1)
     number = np.cumsum(inside) - 1
     kept = Skeletons(
         skeletons.positions[inside],
         skeletons.skeleton[inside],
         number[skeletons.edges[inside[skeletons.edges].all(axis=1)]],
     )
-    z, y, x = voxels[inside].T
-    return kept, labels[z, y, x]
+    return kept, voxels[inside]
 
 
 def read_swc(folder: Path) -> Skeletons:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pipeline.contract import Triple
 from pipeline.evaluation.contingency import Contingency
+from pipeline.evaluation.places import Body, Progress, find_places
+from pipeline.evaluation.slabs import Sections
+from pipeline.evaluation.spans import ObjectSpans
 
 Kind = Literal["split", "merge"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
@@ -117,39 +120,54 @@ def object_errors(table: Contingency, kind: Kind) -> ObjectErrors:
 
 def worst_objects(
     table: Contingency,
-    prediction: NDArray[Any],
-    truth: NDArray[Any],
+    sections: Sections,
     *,
     count: int,
-    scored: NDArray[np.bool_] | None = None,
+    spans: ObjectSpans | None = None,
     origin: Triple = (0, 0, 0),
     most_pieces: int = 5,
+    progress: Progress | None = None,
 ) -> list[WorstObject]:
     """The objects that carry most of the variation of information, splits and merges together.
+
+    The table tells which they are; the volume is then read for their coordinates only.
 
     Parameters
     ----------
     table
-        Of these arrays, without the true ids that are not scored.
-    prediction, truth
-        (Z, Y, X) ids.
+        Of the volume, without the true ids that are not scored.
+    sections
+        The volume; voxels of true id 0 are in no object.
     count
         Rows at most.
-    scored
-        (Z, Y, X) bool, the voxels in the table; by default those whose true id is not 0.
+    spans
+        Sections of all objects, so that no others are read; all sections by default.
     origin
         Added to every coordinate.
     most_pieces
         Pieces listed for an object at most.
+    progress
+        Called with the number of slabs read, and of all to be read.
 
     Returns
     -------
     rows
         By bits, descending; of equals splits first, then by id. Only objects with an error.
     """
-    counted = truth != 0 if scored is None else scored & (truth != 0)
+    rows = _rows(table, count, most_pieces)
+    bodies = [_body(row, spans, sections.shape[0]) for row in rows]
+    found = []
+    for row, places in zip(rows, find_places(bodies, sections, progress), strict=True):
+        shifted = [_shifted(place, origin) for place in places]
+        pieces = zip(row.pieces, shifted, strict=True)
+        found.append(replace(row, pieces=tuple(replace(piece, at=at) for piece, at in pieces)))
+    return found
+
+
+def _rows(table: Contingency, count: int, most_pieces: int) -> list[WorstObject]:
+    """The rows, without coordinates."""
     found: list[tuple[float, Kind, int, int, float]] = []
-    for kind in ("split", "merge"):
+    for kind in KINDS:
         errors = object_errors(table, kind)
         whole = math.fsum(errors.bits.tolist())
         found += [
@@ -161,22 +179,25 @@ def worst_objects(
     for negative, kind, name, voxels, whole in sorted(
         found, key=lambda row: (row[0], row[1] == "merge", row[2])
     )[:count]:
-        owner, other = (truth, prediction) if kind == "split" else (prediction, truth)
         pieces = _pieces(table, kind, name, voxels)
-        body = counted & (owner == owner.dtype.type(name))
-        places = _places(body, other, [piece for piece, _, _ in pieces[:most_pieces]], origin)
-        rows.append(
-            WorstObject(
-                kind,
-                name,
-                voxels,
-                -negative,
-                -negative / whole,
-                tuple(Piece(*p, at) for p, at in zip(pieces[:most_pieces], places, strict=True)),
-                max(len(pieces) - most_pieces, 0),
-            )
-        )
+        listed = tuple(Piece(*piece, at=(0, 0, 0)) for piece in pieces[:most_pieces])
+        more = max(len(pieces) - most_pieces, 0)
+        share = -negative / whole
+        rows.append(WorstObject(kind, name, voxels, -negative, share, listed, more))
     return rows
+
+
+def _body(row: WorstObject, spans: ObjectSpans | None, depth: int) -> Body:
+    of_truth = row.kind == "split"
+    span = (0, depth)
+    if spans is not None:
+        span = (spans.true if of_truth else spans.predicted).of(row.id)
+    return Body(of_truth, row.id, tuple(piece.id for piece in row.pieces), span)
+
+
+def _shifted(place: Triple, by: Triple) -> Triple:
+    z, y, x = (one + step for one, step in zip(place, by, strict=True))
+    return z, y, x
 
 
 def _sides(table: Contingency, kind: Kind) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -195,30 +216,3 @@ def _pieces(table: Contingency, kind: Kind, name: int, voxels: int) -> list[tupl
         (piece, size, size * math.log2(voxels / size) / table.total)
         for piece, size in sorted(sizes, key=lambda item: (-item[1], item[0]))
     ]
-
-
-def _places(
-    body: NDArray[np.bool_], other: NDArray[Any], names: list[int], origin: Triple
-) -> list[Triple]:
-    """A voxel of each piece ``names`` of a body; the first is the largest."""
-    box = ndimage.find_objects(body.astype(np.uint8))[0]
-    body, other = body[box], other[box]
-    corner = np.array([side.start for side in box]) + np.array(origin)
-    largest = body & (other == other.dtype.type(names[0]))
-    beside = ndimage.binary_dilation(largest)
-    places = []
-    for name in names:
-        piece = body & (other == other.dtype.type(name))
-        touching = piece & beside
-        chosen = touching if name != names[0] and touching.any() else piece
-        z, y, x = (_central(np.argwhere(chosen)) + corner).tolist()
-        places.append((z, y, x))
-    return places
-
-
-def _central(voxels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The voxel nearest to the middle of all, the first of equals."""
-    # Integer distances to the mean times the number of voxels: no rounding decides a tie.
-    away = voxels * len(voxels) - voxels.sum(axis=0)
-    nearest: NDArray[np.int64] = voxels[np.argmin((away.astype(np.float64) ** 2).sum(axis=1))]
-    return nearest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,23 @@ from safetensors.numpy import save
 
 from pipeline.errors import ModelError
 from pipeline.forests.model import ARRAYS, KNOTS, Forest
+from pipeline.model_header import with_header
 
 MAX_BYTES = 4 * 1024 * 1024
 _HEADER = "forest"
 
 
-def save_forest(path: str | Path, forest: Forest) -> None:
+def save_forest(path: str | Path, forest: Forest, more: Mapping[str, str] | None = None) -> None:
     """Write a forest; the same forest always gives the same bytes.
+
+    Parameters
+    ----------
+    path
+        Ends in ``.safetensors``.
+    forest
+        What to write.
+    more
+        Further keys of the header, e.g. what the forest learned from.
 
     Raises
     ------
@@ -30,6 +41,8 @@ def save_forest(path: str | Path, forest: Forest) -> None:
         {name: getattr(forest, name) for name in names},
         metadata={_HEADER: json.dumps(header, sort_keys=True)},
     )
+    if more:
+        content = with_header(content, more, Path(path))  # safetensors has no order of keys
     if len(content) > MAX_BYTES:
         raise ModelError(
             f"{path}: the forest takes {len(content)} bytes, the limit is {MAX_BYTES}; "

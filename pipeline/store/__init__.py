@@ -1,6 +1,14 @@
 """Volumes, labels and tables on disk; the only folder that knows zarr."""
 
-from pipeline.store.annotations import LabelVolume, open_labels, read_labels, read_map
+from pipeline.store.annotations import (
+    LabelVolume,
+    StoredVolume,
+    open_labels,
+    read_labels,
+    read_map,
+    stored_labels,
+    stored_map,
+)
 from pipeline.store.input_grid import InputGrid
 from pipeline.store.mask import MaskVolume, open_mask
 from pipeline.store.output import Output
@@ -22,6 +30,7 @@ __all__ = [
     "Place",
     "RemotePlace",
     "StorageOptions",
+    "StoredVolume",
     "Volume",
     "as_place",
     "check_apart",
@@ -33,4 +42,6 @@ __all__ = [
     "parse_storage_options",
     "read_labels",
     "read_map",
+    "stored_labels",
+    "stored_map",
 ]

@@ -2,24 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
-from pipeline.contract import Box
+from pipeline.contract import Box, Triple
 from pipeline.errors import InputError
-from pipeline.store.arrays import reason
-from pipeline.store.layout import ROOT_IMAGE, Nanometres
+from pipeline.store.arrays import open_array
+from pipeline.store.layout import ROOT_IMAGE, Nanometres, group_path
 from pipeline.store.output import Output
 from pipeline.store.ownership import is_output
 from pipeline.store.source import TIFF_SUFFIXES, existing_node, find_source
 from pipeline.store.volume import checked_roi
 
-IMAGE_AXES = (2, 3)
+SCALED = {"uint8": 255, "uint16": 65535}
+"""Dtypes of boundary maps -> what stands for 1."""
+
+
+@dataclass(frozen=True)
+class StoredVolume:
+    """Labels or a boundary map that lie on disk.
+
+    Parameters
+    ----------
+    path
+        As given.
+    shape
+        zyx, in voxels.
+    dtype
+        Of what ``read`` gives.
+    chunk
+        zyx, voxels that are decoded together.
+    voxel_size_nm
+        zyx, in nanometres; ``None`` if the file does not say.
+    read
+        (Z, Y, X) voxels of a box. Raises ``InputError`` or ``OutputError`` where they are
+        damaged.
+    """
+
+    path: Path
+    shape: Triple
+    dtype: np.dtype[Any]
+    chunk: Triple
+    voxel_size_nm: Nanometres | None
+    read: Callable[[Box], NDArray[Any]]
+
+    def at(self, voxels: NDArray[np.int64]) -> NDArray[Any]:
+        """(n,) values at (n, 3) zyx voxels; of every chunk only the box around them is read."""
+        found = np.empty(len(voxels), self.dtype)
+        chunks = voxels // np.array(self.chunk)
+        order = np.lexsort(chunks.T)
+        changes = np.any(chunks[order[1:]] != chunks[order[:-1]], axis=1)
+        for rows in np.split(order, np.flatnonzero(changes) + 1) if len(voxels) else ():
+            low, high = voxels[rows].min(axis=0), voxels[rows].max(axis=0) + 1
+            (z, y, x), (end_z, end_y, end_x) = low.tolist(), high.tolist()
+            values = self.read(Box((z, y, x), (end_z, end_y, end_x)))
+            found[rows] = values[tuple((voxels[rows] - low).T)]
+        return found
 
 
 @dataclass(frozen=True)
@@ -38,15 +82,18 @@ class LabelVolume:
     voxel_size_nm: Nanometres | None
 
 
-def open_labels(path: str | Path, roi: Box | None = None) -> LabelVolume:
-    """Labels from an output store of ours, an OME-Zarr label image, a zarr array or a TIFF.
+def stored_labels(path: str | Path) -> StoredVolume:
+    """Labels of an output store of ours, an OME-Zarr label image, a zarr array or a TIFF.
 
     Parameters
     ----------
     path
-        Of an output store its neurons are read.
-    roi
-        Region in voxels; all by default.
+        Of an output store its neurons are taken.
+
+    Returns
+    -------
+    labels
+        Any integer dtype, 0 = background.
 
     Raises
     ------
@@ -55,12 +102,46 @@ def open_labels(path: str | Path, roi: Box | None = None) -> LabelVolume:
     OutputError
         If an output store of ours has no finished neurons, or lost some.
     """
-    array, size = _read(Path(path), roi, "neurons")
-    if array.dtype.kind == "b":
-        array = array.astype(np.uint8)
-    if array.dtype.kind not in "iu":
-        raise InputError(f"{path}: labels must be integers, not {array.dtype}")
-    return LabelVolume(array, size)
+    stored = _stored(Path(path), "neurons")
+    if stored.dtype.kind == "b":
+        as_uint8 = partial(_converted, stored.read, partial(np.asarray, dtype=np.uint8))
+        return replace(stored, dtype=np.dtype(np.uint8), read=as_uint8)
+    if stored.dtype.kind not in "iu":
+        raise InputError(f"{path}: labels must be integers, not {stored.dtype}")
+    return stored
+
+
+def stored_map(path: str | Path) -> StoredVolume:
+    """A boundary map in the same formats (of an output store, its boundary map).
+
+    Parameters
+    ----------
+    path
+        uint8 0..255, uint16 0..65535 or float 0..1; 1 = boundary.
+
+    Returns
+    -------
+    boundaries
+        float32, 0..1; its ``read`` raises ``InputError`` where values leave 0..1.
+
+    Raises
+    ------
+    InputError
+        If nothing readable is there.
+    """
+    stored = _stored(Path(path), ROOT_IMAGE)
+    if stored.dtype.name not in SCALED and stored.dtype.kind != "f":
+        raise InputError(f"{path}: a boundary map is uint8, uint16 or float, not {stored.dtype}")
+    probabilities = partial(_converted, stored.read, partial(_probabilities, stored.path))
+    return replace(stored, dtype=np.dtype(np.float32), read=probabilities)
+
+
+def open_labels(path: str | Path, roi: Box | None = None) -> LabelVolume:
+    """``stored_labels``, read into memory; of a region in voxels, or all."""
+    stored = stored_labels(path)
+    return LabelVolume(
+        stored.read(checked_roi(stored.path, stored.shape, roi)), stored.voxel_size_nm
+    )
 
 
 def read_labels(path: str | Path, roi: Box | None = None) -> NDArray[Any]:
@@ -69,57 +150,57 @@ def read_labels(path: str | Path, roi: Box | None = None) -> NDArray[Any]:
 
 
 def read_map(path: str | Path, roi: Box | None = None) -> NDArray[np.float32]:
-    """A boundary map from the same formats (of an output store, its boundary map).
-
-    Parameters
-    ----------
-    path
-        uint8 0..255, uint16 0..65535 or float 0..1; 1 = boundary.
-    roi
-        Region in voxels; all by default.
-
-    Returns
-    -------
-    boundaries
-        (Z, Y, X) float32, 0..1.
-
-    Raises
-    ------
-    InputError
-        If nothing readable is there, or values leave 0..1.
-    """
-    array, _ = _read(Path(path), roi, ROOT_IMAGE)
-    if array.dtype.name in ("uint8", "uint16"):
-        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
-    if array.dtype.kind != "f":
-        raise InputError(f"{path}: a boundary map is uint8, uint16 or float, not {array.dtype}")
-    if not ((array >= 0) & (array <= 1)).all():
-        raise InputError(f"{path}: a boundary map of floats must lie in 0..1 (1 = boundary)")
-    return array.astype(np.float32)
+    """``stored_map``, read into memory: (Z, Y, X) float32, 0..1; of a region, or all."""
+    stored = stored_map(path)
+    boundaries: NDArray[np.float32] = stored.read(checked_roi(stored.path, stored.shape, roi))
+    return boundaries
 
 
-def _read(path: Path, roi: Box | None, own_array: str) -> tuple[NDArray[Any], Nanometres | None]:
-    """Voxels and voxel size; of an output store those of ``own_array``."""
+def _stored(path: Path, own_array: str) -> StoredVolume:
+    """The volume at a path; of an output store ``own_array``."""
     if path.suffix.lower() in TIFF_SUFFIXES and path.is_file():
-        return _read_tiff(path, roi), None
+        # the other formats' libraries are slow to import
+        from pipeline.store.tiff_volume import TiffVolume
+
+        tiff = TiffVolume(path)
+        return StoredVolume(path, tiff.shape, tiff.dtype, tiff.chunk, None, tiff.read)
     existing_node(path)
     if is_output(path):
         output = Output.open(path)
-        region = checked_roi(path, output.shape, roi)
-        return output.read(own_array, region), output.voxel_size_nm
+        array = open_array(path / group_path(own_array) / "0")
+        output.verify(own_array, Box((0, 0, 0), output.shape))
+        z, y, x = array.chunks
+        return StoredVolume(
+            path,
+            output.shape,
+            array.dtype,
+            (z, y, x),
+            output.voxel_size_nm,
+            partial(output.read, own_array),
+        )
     source = find_source(path)
     size = source.place.voxel_size_nm
-    region = checked_roi(path, source.shape, roi)
-    return source.read(region), None if isinstance(size, str) else size
+    z, y, x = (source.array.chunks[axis] for axis in source.axes.zyx)
+    return StoredVolume(
+        path,
+        source.shape,
+        source.array.dtype.newbyteorder("="),
+        (z, y, x),
+        None if isinstance(size, str) else size,
+        source.read,
+    )
 
 
-def _read_tiff(path: Path, roi: Box | None) -> NDArray[Any]:
-    try:
-        array = np.asarray(tifffile.imread(path))
-    except Exception as error:
-        raise InputError(f"{path}: cannot be read as a TIFF ({reason(error)})") from error
-    if array.ndim not in IMAGE_AXES:
-        raise InputError(f"{path}: has shape {array.shape}; z, y, x is needed")
-    volume = array if array.ndim == max(IMAGE_AXES) else array[None]
-    z, y, x = volume.shape
-    return volume[checked_roi(path, (z, y, x), roi).slices]
+def _converted(
+    read: Callable[[Box], NDArray[Any]], convert: Callable[[NDArray[Any]], NDArray[Any]], box: Box
+) -> NDArray[Any]:
+    return convert(read(box))
+
+
+def _probabilities(path: Path, array: NDArray[Any]) -> NDArray[np.float32]:
+    """Stored values as float32, 0..1."""
+    if array.dtype.name in SCALED:
+        return array.astype(np.float32) / np.float32(SCALED[array.dtype.name])
+    if not ((array >= 0) & (array <= 1)).all():
+        raise InputError(f"{path}: a boundary map of floats must lie in 0..1 (1 = boundary)")
+    return array.astype(np.float32)

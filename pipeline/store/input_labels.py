@@ -110,15 +110,26 @@ class InputLabels:
         fine = labels[np.ix_(*(one - b for one, b in zip(near, low, strict=True)))]
         write_box(self._array, self._box(index), fine)
 
-    def read(self) -> NDArray[Any]:
-        """All of it.
+    def read(self, box: Box | None = None) -> NDArray[Any]:
+        """Labels of a box of the grid, all by default.
 
         Raises
         ------
         OutputError
             If a file is missing or damaged.
         """
-        return read_box(self._array, Box((0, 0, 0), self.grid.shape), self)
+        return read_box(self._array, box or Box((0, 0, 0), self.grid.shape), self)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the labels."""
+        return open_array(self._array).dtype
+
+    @property
+    def chunk(self) -> Triple:
+        """zyx, voxels that are decoded together."""
+        z, y, x = open_array(self._array).chunks
+        return z, y, x
 
     def check(self) -> None:
         """Check that every file is there and not empty.

@@ -7,87 +7,16 @@ volume is annotated throughout, places are drawn uniformly, which comes to the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pipeline.training.augmentation import grey_values, sampling_grid, warp
+from pipeline.training.augmentation import finer, grey_values, sampling_grid, warp
 from pipeline.training.config import TrainingConfig
-from pipeline.training.targets import IGNORE
-
-THICK_SHARE = 8
-"""Planes along z are drawn if at least 1/8 of a crop's side is annotated without a gap."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingVolume:
-    """Sections to learn from.
-
-    Parameters
-    ----------
-    name
-        For messages.
-    raw
-        (Z, Y, X) float32, 0..1 (see ``pipeline.normalisation``).
-    target
-        (Z, Y, X) uint8: 0, 1 = boundary, 255 = ignore.
-    weight
-        Relative number of crops drawn from this volume.
-    isotropic
-        Crops are drawn from the three planes, not from xy alone.
-    """
-
-    name: str
-    raw: NDArray[np.float32]
-    target: NDArray[np.uint8]
-    weight: float = 1.0
-    isotropic: bool = False
-
-    @cached_property
-    def known_voxels(self) -> tuple[NDArray[np.int64], ...]:
-        """Number of voxels with a target in every section along z, y and x."""
-        known = self.target != IGNORE
-        others = ((1, 2), (0, 2), (0, 1))
-        return tuple(np.count_nonzero(known, axis=axes).astype(np.int64) for axes in others)
-
-    @cached_property
-    def is_complete(self) -> bool:
-        """Whether every voxel has a target."""
-        return int(self.known_voxels[0].sum()) == self.target.size
-
-    def axes(self, crop: int) -> tuple[int, ...]:
-        """Axes across which crops are taken.
-
-        A few annotated sections are but lines in the planes along z, which teach little for the
-        time that they take.
-
-        Parameters
-        ----------
-        crop
-            Side of a crop, in pixels.
-        """
-        if not self.isotropic:
-            return (0,)
-        thick = [
-            longest_run(counts > 0) >= min(crop // THICK_SHARE, len(counts))
-            for counts in self.known_voxels
-        ]
-        found = tuple(axis for axis in range(3) if all(thick[:axis] + thick[axis + 1 :]))
-        return found or (0,)
-
-
-def longest_run(flags: NDArray[np.bool_]) -> int:
-    """Most neighbours that are all true.
-
-    >>> longest_run(np.array([True, False, True, True, False]))
-    2
-    """
-    ends = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
-    return int((ends[1::2] - ends[::2]).max(initial=0))
+from pipeline.training.section_defects import displaced_sections
+from pipeline.training.volumes import TrainingVolume
 
 
 def generator_of(seed: int, step: int) -> torch.Generator:
@@ -99,13 +28,30 @@ def generator_of(seed: int, step: int) -> torch.Generator:
 def draw(
     volumes: Sequence[TrainingVolume], config: TrainingConfig, step: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The batch of a step: raw (N, 1, H, W), target and known (N, H, W), float32."""
+    """The batch of a step.
+
+    Parameters
+    ----------
+    volumes
+        What to draw from.
+    config
+        Number, size and changes of the crops.
+    step
+        Decides, with the seed, all that is random.
+
+    Returns
+    -------
+    raw
+        (N, 2 c + 1, H, W) float32 0..1, where the network sees c neighbours on each side.
+    target, known
+        (N, H, W) float32 of the middle sections.
+    """
     generator = generator_of(config.seed, step)
     weights = torch.tensor([v.weight for v in volumes], dtype=torch.float32)
     chosen = torch.multinomial(weights, config.batch, replacement=True, generator=generator)
     crops = [_crop(volumes[int(i)], config, generator) for i in chosen]
     raw, target, known = (torch.stack(parts) for parts in zip(*crops, strict=True))
-    return raw[:, None], target, known
+    return raw, target, known
 
 
 def _crop(
@@ -114,17 +60,20 @@ def _crop(
     axes = volume.axes(config.crop)
     axis = axes[_below(len(axes), generator)] if volume.isotropic else 0
     if volume.is_complete:
-        z = _below(volume.raw.shape[axis], generator)
+        place = _below(volume.raw.shape[axis], generator)
     else:
-        z = _weighted(volume.known_voxels[axis], generator)
-    raw = torch.from_numpy(np.ascontiguousarray(volume.raw.take(z, axis)))
-    section = np.ascontiguousarray(volume.target.take(z, axis))
-    known = torch.from_numpy((section != IGNORE).astype(np.float32))
-    target = torch.from_numpy((section == 1).astype(np.float32))
-    near = None if bool(known.all()) else _known_pixel(section, generator)
-    height, width = section.shape
-    grid = sampling_grid(config.crop, height, width, config.augmentation, generator, near)
-    raw, target, known = warp(raw, target, known, grid)
+        place = _weighted(volume.known_voxels[axis], generator)
+    section = volume.section(axis, place, config.context_sections)
+    near = None if bool(section.known.all()) else _known_pixel(section.known, generator)
+    height, width = section.target.shape
+    covered = volume.covered(axis, config.pixel_nm)
+    grid = sampling_grid(config.crop, height, width, config.augmentation, generator, near, covered)
+    shifts = displaced_sections(len(section.raw), config.augmentation, generator)
+    raw, target, known = warp(
+        section.raw, section.target, section.known, grid, shifts, finer(covered)
+    )
+    if len(raw) > 1 and _below(2, generator):
+        raw = raw.flip(0)  # the stack from below
     return grey_values(raw, config.augmentation, generator), target, known
 
 
@@ -141,10 +90,10 @@ def _weighted(counts: NDArray[np.int64], generator: torch.Generator) -> int:
     return int(np.searchsorted(total, drawn, side="right"))
 
 
-def _known_pixel(section: NDArray[np.uint8], generator: torch.Generator) -> tuple[int, int] | None:
+def _known_pixel(known: Tensor, generator: torch.Generator) -> tuple[int, int] | None:
     """y, x of a pixel with a target; ``None`` if there is none."""
-    known = np.flatnonzero(section != IGNORE)
-    if not len(known):
+    places = known.flatten().nonzero()
+    if not len(places):
         return None
-    y, x = divmod(int(known[_below(len(known), generator)]), int(section.shape[1]))
+    y, x = divmod(int(places[_below(len(places), generator)]), known.shape[1])
     return y, x

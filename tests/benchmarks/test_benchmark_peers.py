@@ -134,7 +134,6 @@ def test_a_summary_takes_medians_and_an_error_takes_all() -> None:
 
 def test_the_table_shows_ratios_and_names_what_failed() -> None:
     values = {
-        "machine": peers.machine(),
         "shape": [3, 4, 5],
         "threads": 1,
         "repeats": 1,

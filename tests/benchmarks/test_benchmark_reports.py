@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import subprocess
 import textwrap
 import time
 from pathlib import Path
@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import reports
 from benchmarks.children import Steps, forget_peak, measured, medians, peak_bytes, resident_bytes
-from benchmarks.reports import commit, machine, machine_sentence, markdown_table, report
+from benchmarks.reports import commit, machine, machine_sentence, markdown_table, write_whole
 
 MEBIBYTE = 2**20
 
@@ -27,24 +27,12 @@ def test_a_table_rounds_numbers_and_keeps_text() -> None:
     ]
 
 
-def test_a_report_replaces_both_files_whole(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = tmp_path / "deep" / "folder"
-    report(folder, "speed", "# old\n", {"a": 1})
-    report(folder, "speed", "# Speed – neu\n", {"a": [2, None]})
-    assert (folder / "speed.md").read_text("utf-8") == "# Speed – neu\n"
-    assert json.loads((folder / "speed.json").read_text("utf-8")) == {"a": [2, None]}
-    assert sorted(p.name for p in folder.iterdir()) == ["speed.json", "speed.md"]
-    assert "# Speed" in capsys.readouterr().out
-
-
-def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    report(tmp_path, "speed", "# old\n", {"a": 1})
-    with pytest.raises(TypeError):
-        report(tmp_path, "speed", "# new\n", {"a": np.zeros(1)})
-    assert json.loads((tmp_path / "speed.json").read_text()) == {"a": 1}
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["speed.json", "speed.md"]
+def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
+    path = tmp_path / "speed.md"
+    write_whole(path, "# old\n")
+    write_whole(path, "# Speed – neu\n")
+    assert path.read_text("utf-8") == "# Speed – neu\n"
+    assert [p.name for p in tmp_path.iterdir()] == ["speed.md"]
 
 
 def test_the_machine_is_named_with_its_cores_versions_and_commit() -> None:
@@ -61,6 +49,31 @@ def test_outside_a_repository_the_commit_is_unknown(
     monkeypatch.setattr(reports, "ROOT", tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert commit() == "unknown"
+
+
+def test_pages_do_not_make_a_commit_unclean_but_programs_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*arguments: str) -> None:
+        name = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
+        subprocess.run(["git", *name, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    names = ("README.md", "benchmarks/results/x.json", "program.py")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("1")
+    git("init")
+    git("add", ".")
+    git("commit", "-m", "a")
+    monkeypatch.setattr(reports, "ROOT", tmp_path)
+    for name, unclean in zip(names, (False, False, True), strict=True):
+        (tmp_path / name).write_text("2")
+        assert commit().endswith("+") == unclean
+
+
+def test_a_gpu_is_named_where_there_is_one() -> None:
+    facts = {**machine(), "gpu": "a GPU"}
+    assert f"{facts['cores']} cores, a GPU, {facts['system']}" in machine_sentence(facts)
 
 
 def test_medians_take_every_value_by_itself() -> None:

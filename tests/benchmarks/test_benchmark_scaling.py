@@ -296,15 +296,7 @@ def test_speed_up_and_overhead_of_workers() -> None:
 def test_the_report_holds_all_tables_and_names_what_failed() -> None:
     rows = measured_rows()
     rows["workers-0"] = {"error": "not finished within 7200 s"}
-    machine = {
-        "processor": "p",
-        "cores": 2,
-        "system": "s",
-        "python": "3",
-        "versions": {},
-        "commit": "c",
-    }
-    values = {"machine": machine, "real": False, "rows": rows, "model": predictions(rows)}
+    values = {"real": False, "rows": rows, "model": predictions(rows)}
     text = markdown(json.loads(json.dumps(values)))
     assert "| 4×1000×1000 |" in text
     assert "Not measured: workers-0: not finished within 7200 s" in text

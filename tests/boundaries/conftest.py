@@ -8,9 +8,35 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pipeline.boundaries.networks import NETWORKS
 from pipeline.boundaries.networks.rc_spcnet import RCSPCNet, RCSPCNetConfig
 
 TINY = {"stem": 4, "widths": (4, 8), "units": (1, 1, 1, 1, 1, 1), "dilations": (1, 2, 2, 1)}
+
+
+RESIDUAL = {"stem": 8, "widths": (8, 16), "units": (1,) * 6, "dilations": (1, 2, 2, 1)}
+SMALL: dict[str, dict[str, object]] = {
+    "rc_spcnet": RESIDUAL,
+    "rcnet": RESIDUAL,
+    "resnet38": {"width": 8, "classifier_dilation": 2},
+    "u_net": {"width": 8, "depth": 2},
+    "hybrid_u_net": {"width": 8, "depth": 2, "flat_levels": 1, "context_sections": 1},
+}
+
+
+def _small(architecture: str, seed: int = 0, **shape: object) -> nn.Module:
+    torch.manual_seed(seed)
+    known = NETWORKS[architecture]
+    config = known.configured({**SMALL[architecture], **shape})
+    network = known.build(config).train()
+    generator = torch.Generator().manual_seed(seed)
+    sections = 2 * config.context_sections + 1
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.rand(4, sections, 32, 32, generator=generator))
+        last = [m for m in network.modules() if isinstance(m, nn.Conv2d)][-1]
+        last.weight *= 8
+    return network.eval()
 
 
 class Lopsided(nn.Module):
@@ -46,6 +72,18 @@ def _tiny(seed: int = 0, **shape: object) -> RCSPCNet:
 def tiny() -> Callable[..., RCSPCNet]:
     """``tiny(seed, **shape)``: a seeded RC-SPCNet of a few thousand parameters."""
     return _tiny
+
+
+@pytest.fixture
+def small() -> Callable[..., nn.Module]:
+    """``small(architecture, seed, **shape)``: any network, seeded, with few channels."""
+    return _small
+
+
+@pytest.fixture
+def small_shapes() -> dict[str, dict[str, object]]:
+    """Shapes of the ``small`` networks."""
+    return SMALL
 
 
 @pytest.fixture

@@ -122,10 +122,10 @@ def test_another_architecture_is_named_with_the_known_ones(
     network: nn.Module, tmp_path: Path
 ) -> None:
     path = write(
-        tmp_path / "m.safetensors", network.state_dict(), {**SHAPE, "architecture": "u_net"}
+        tmp_path / "m.safetensors", network.state_dict(), {**SHAPE, "architecture": "w_net"}
     )
     message = refused(path)
-    assert "u_net" in message
+    assert "w_net" in message
     assert "rc_spcnet" in message
 
 

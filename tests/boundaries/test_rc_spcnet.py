@@ -10,12 +10,8 @@ from torch import Tensor
 
 from pipeline.boundaries.device import autocast
 from pipeline.boundaries.networks import NETWORKS
-from pipeline.boundaries.networks.rc_spcnet import (
-    STRIDE,
-    RCSPCNet,
-    RCSPCNetConfig,
-    boundary_probability,
-)
+from pipeline.boundaries.networks.rc_spcnet import STRIDE, RCSPCNet, RCSPCNetConfig
+from pipeline.boundaries.predict import boundary_probability
 
 
 def sections(n: int, height: int, width: int) -> Tensor:
@@ -59,12 +55,12 @@ def test_parameters_are_as_many_as_counted_by_hand() -> None:
 
 
 def test_default_network_has_two_million_parameters() -> None:
-    assert count(NETWORKS["rc_spcnet"](RCSPCNetConfig().model_dump())) == 2_210_954
+    assert count(NETWORKS["rc_spcnet"].build({})) == 2_210_954
 
 
 @pytest.mark.parametrize("skips", [0, 1, 2])
 def test_every_parameter_gets_a_gradient(skips: int, tiny: Callable[..., Any]) -> None:
-    network = tiny(context_skips=skips, dropout=0.0).train()
+    network = tiny(stem=8, widths=(8, 16), context_skips=skips, dropout=0.0).train()
     logits = network(sections(2, 32, 32))
     torch.nn.functional.cross_entropy(logits, torch.ones(2, 32, 32, dtype=torch.long)).backward()
     without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]

@@ -9,9 +9,9 @@ import torch
 from numpy.testing import assert_array_equal
 from torch import Tensor
 
-from pipeline.boundaries.networks.rc_spcnet import boundary_probability
 from pipeline.boundaries.predict import (
     ORIENTATIONS,
+    boundary_probability,
     halo_error,
     measure_halo,
     orient,

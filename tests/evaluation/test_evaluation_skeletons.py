@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import InputError
-from pipeline.evaluation.skeletons import Skeletons, expected_run_length, labels_at, read_swc
+from pipeline.evaluation.skeletons import Skeletons, expected_run_length, nodes_inside, read_swc
 
 
 def straight(*lengths):
@@ -92,18 +92,17 @@ def test_cutting_off_a_segment_never_makes_a_run_longer(labels, node):
     assert after <= before + 1e-9
 
 
-def test_nodes_take_the_label_of_the_nearest_voxel_and_those_outside_are_dropped():
-    labels = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+def test_nodes_lie_in_the_nearest_voxel_and_those_outside_are_dropped():
     skeletons = Skeletons(
         np.array([[0, 0, 0], [29.0, 4.9, 8], [29.0, 5.1, 8], [70, 0, 0], [0, 0, -6]], float),
         np.zeros(5, np.int64),
         np.array([[0, 1], [1, 2], [2, 3], [3, 4]]),
     )
-    inside, found = labels_at(skeletons, labels, (40, 10, 5))
-    assert found.tolist() == [0, labels[1, 0, 2], labels[1, 1, 2]]
+    inside, voxels = nodes_inside(skeletons, (2, 3, 4), (40, 10, 5))
+    assert voxels.tolist() == [[0, 0, 0], [1, 0, 2], [1, 1, 2]]
     assert inside.edges.tolist() == [[0, 1], [1, 2]]
-    _, later = labels_at(skeletons, labels[1:], (40, 10, 5), (1, 0, 0))
-    assert later.tolist() == found.tolist()[1:]
+    _, later = nodes_inside(skeletons, (1, 3, 4), (40, 10, 5), (1, 0, 0))
+    assert later.tolist() == [[0, 0, 2], [0, 1, 2]]
 
 
 def test_swc_files_are_read_one_skeleton_each(tmp_path: Path):

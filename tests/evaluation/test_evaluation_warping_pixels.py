@@ -4,7 +4,13 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from pipeline.evaluation.pixels import score_pixels, score_pixels_of_labels, score_pixels_of_map
+from pipeline.evaluation.pixels import (
+    mean_map_pixels,
+    mean_pixels,
+    pixel_errors,
+    pixel_errors_of_labels,
+    pixel_errors_of_map,
+)
 from pipeline.evaluation.warping import is_simple, warp, warping_error
 
 FOUR = ndimage.generate_binary_structure(2, 1)
@@ -109,14 +115,13 @@ def test_warping_keeps_the_topology_and_equals_the_slow_reference(pair):
 def test_truth_itself_has_no_error(truth):
     assert warping_error(truth, truth) == 0
     if truth.any():
-        scores = score_pixels(truth[None], truth[None])
-        assert set(vars(scores).values()) == {0.0}
+        assert set(pixel_errors(truth, truth)) == {0.0}
 
 
 def test_pixel_errors_known_by_hand():
     # 28 pixels, 24 of them cell; the gap adds one cell pixel.
     gap = picture("...#...", ".......", "...#...", "...#...")
-    scores = score_pixels(gap[None], TWO_CELLS[None])
+    scores = pixel_errors(gap, TWO_CELLS)
     assert scores.pixel_error == 1 / 28
     assert scores.pixel_f_error == pytest.approx(1 - 2 * 24 / (24 + 25))
     assert (scores.warping_error, scores.warping_pixels) == (1 / 28, 1)
@@ -124,33 +129,37 @@ def test_pixel_errors_known_by_hand():
 
 def test_pixels_that_are_not_scored_count_neither_as_right_nor_as_wrong():
     gap = picture("...#...", ".......", "...#...", "...#...")
-    scored = np.ones((1, 4, 7), bool)
-    scored[0, 1] = False
-    assert set(vars(score_pixels(gap[None], TWO_CELLS[None], scored)).values()) == {0.0}
-    scored[:] = False
-    scored[0, 1] = True
-    assert score_pixels(gap[None], TWO_CELLS[None], scored).pixel_error == 1 / 7
+    scored = np.ones((4, 7), bool)
+    scored[1] = False
+    assert set(pixel_errors(gap, TWO_CELLS, scored)) == {0.0}
+    assert pixel_errors(gap, TWO_CELLS, ~scored).pixel_error == 1 / 7
 
 
-def test_sections_without_cells_in_truth_are_left_out():
+def test_a_section_without_cells_in_truth_has_no_errors_to_count():
     gap = picture("...#...", ".......", "...#...", "...#...")
-    stack = np.stack([gap, gap])
-    true = np.stack([TWO_CELLS, np.zeros_like(gap)])
-    assert score_pixels(stack, true) == score_pixels(gap[None], TWO_CELLS[None])
+    assert pixel_errors(gap, np.zeros_like(gap)) is None
+    assert pixel_errors(gap, TWO_CELLS, np.zeros_like(gap)) is None
+
+
+def test_errors_of_sections_are_averaged_one_kind_by_one():
+    gap = picture("...#...", ".......", "...#...", "...#...")
+    rows = [pixel_errors(gap, TWO_CELLS), pixel_errors(TWO_CELLS, TWO_CELLS)]
+    assert (mean_pixels(rows).pixel_error, mean_pixels(rows).warping_pixels) == (1 / 56, 0.5)
 
 
 def test_labels_are_scored_as_boundary_images_whatever_their_names():
     labels = np.where(TWO_CELLS, 1, 0)
     labels[:, 4:] = 2
     for names in ([0, 1, 2], [0, 900, 17]):
-        scores = score_pixels_of_labels(np.array(names)[labels][None], TWO_CELLS[None])
-        assert scores.pixel_error == 0
+        assert pixel_errors_of_labels(np.array(names)[labels], TWO_CELLS).pixel_error == 0
 
 
 def test_a_map_takes_the_least_error_over_thresholds():
     boundary = np.where(TWO_CELLS, 0.2, 0.7)
     boundary[1, 3] = 0.45
-    scores = score_pixels_of_map(boundary[None], TWO_CELLS[None], thresholds=(0.1, 0.4, 0.6))
+    thresholds = (0.1, 0.4, 0.6)
+    errors = pixel_errors_of_map(boundary, TWO_CELLS, thresholds=thresholds)
+    scores = mean_map_pixels([errors], thresholds)
     assert [row.threshold for row in scores.rows] == [0.1, 0.4, 0.6]
     assert [row.warping_pixels for row in scores.rows] == [4, 1, 0]
     assert [row.pixel_error for row in scores.rows] == [4 / 28, 1 / 28, 0]

@@ -9,13 +9,15 @@ from scipy import ndimage
 
 from pipeline.evaluation import contingency
 from pipeline.evaluation.information import variation_of_information
+from pipeline.evaluation.slabs import ArraySections
 from pipeline.evaluation.worst import object_errors, worst_objects
 
 stacks = hnp.arrays(np.uint16, (2, 2, 4, 5), elements=st.integers(0, 3))
 
 
 def worst(truth, prediction, count=10, **options):
-    return worst_objects(contingency(truth, prediction), prediction, truth, count=count, **options)
+    table = contingency(truth, prediction)
+    return worst_objects(table, ArraySections(prediction, truth), count=count, **options)
 
 
 def test_a_split_known_by_hand():
@@ -80,7 +82,7 @@ def test_what_is_not_scored_is_in_no_row():
     prediction = np.array([[[1] * 4 + [2] * 4]])
     scored = np.array([[[False] * 4 + [True] * 4]])
     table = contingency(truth[scored], prediction[scored])
-    assert worst_objects(table, prediction, truth, count=3, scored=scored) == []
+    assert worst_objects(table, ArraySections(prediction, truth, scored), count=3) == []
 
 
 @settings(deadline=None)

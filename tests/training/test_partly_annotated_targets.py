@@ -13,8 +13,9 @@ from numpy.testing import assert_array_equal
 from pipeline.boundaries.networks.rc_spcnet import RCSPCNetConfig
 from pipeline.training.augmentation import AugmentationConfig, sampling_grid, warp
 from pipeline.training.config import TrainingConfig
-from pipeline.training.crops import TrainingVolume, draw, longest_run
+from pipeline.training.crops import draw
 from pipeline.training.targets import IGNORE, from_labels, from_mask, known_voxels
+from pipeline.training.volumes import TrainingVolume, longest_run
 
 X = IGNORE
 CONFIG = TrainingConfig(

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from pipeline.contract import Box
 from pipeline.errors import ConfigError, InputError
-from pipeline.training.crops import TrainingVolume
+from pipeline.training.volumes import TrainingVolume
 from workflows.train_boundaries import BoundaryTraining, read_training
 from workflows.train_edges import read_edge_training
 from workflows.training_data import AnnotatedVolume, described, load, read_pair, read_tiff

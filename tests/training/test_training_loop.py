@@ -11,9 +11,11 @@ from pipeline.boundaries.networks.rc_spcnet import RCSPCNetConfig
 from pipeline.errors import ConfigError, ModelError
 from pipeline.training.augmentation import AugmentationConfig
 from pipeline.training.config import TrainingConfig
-from pipeline.training.crops import TrainingVolume, draw, generator_of
-from pipeline.training.loop import Training, learning_rate
+from pipeline.training.crops import draw, generator_of
+from pipeline.training.loop import Training
+from pipeline.training.schedules import learning_rate
 from pipeline.training.targets import IGNORE
+from pipeline.training.volumes import TrainingVolume
 
 NETWORK = RCSPCNetConfig(stem=8, widths=(8, 16), units=(1,) * 6)
 CONFIG = TrainingConfig(

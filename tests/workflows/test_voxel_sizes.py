@@ -39,7 +39,7 @@ from workflows.prepare import Run, prepare, reopen
 from workflows.reconstruct import reconstruct, status
 from workflows.results import print_scores
 from workflows.source import Source
-from workflows.truth import read_truth
+from workflows.truth import open_truth
 from workflows.voxel_size_checks import check_voxel_size, chosen_for_you, trained_anisotropy
 
 BLOCK = (7, 16, 16)
@@ -389,8 +389,8 @@ def test_uncut_truth_of_the_finest_level_is_cut_as_the_region_is(
     source = with_level(Source(pyramid, None, None, roi), config)
     cells = np.arange(9 * 60 * 55, dtype=np.uint32).reshape(9, 60, 55)
     truth = write_volume(tmp_path / "t.zarr", cells)
-    found = read_truth(truth, source.open().shape, source.roi, source.finest)
-    assert_array_equal(found, cells[roi.slices])
+    found = open_truth(truth, source.open().shape, source.roi, source.finest)
+    assert_array_equal(found.read(Box((0, 0, 0), found.shape)), cells[roi.slices])
 
 
 @pytest.mark.slow

@@ -1,0 +1,122 @@
+"""The networks that have rows in the paper's Table 1, and the files that fill them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.boundaries.model import load_model
+from pipeline.errors import InputError
+from pipeline.packaged import model_path
+
+
+@dataclass(frozen=True)
+class NetworkRows:
+    """A network of the table, with a row for every post-processing.
+
+    Parameters
+    ----------
+    name
+        For ``--model NAME=FILE``.
+    title
+        For people.
+    paper
+        What the paper's table calls it; empty: it is not in there.
+    shape
+        What a model file must say of its network.
+    """
+
+    name: str
+    title: str
+    paper: str = ""
+    shape: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _skips(name: str, title: str, architecture: str) -> list[NetworkRows]:
+    return [
+        NetworkRows(
+            f"{name}_k{k}",
+            f"{title} (k={k})",
+            f"{title} (k={k})",
+            {"architecture": architecture, "context_skips": k},
+        )
+        for k in (0, 1, 2)
+    ]
+
+
+SHIPPED = NetworkRows("shipped", "RC-SPCNet k=2 (small, trained on six data sets)")
+NETWORKS = (
+    NetworkRows("resnet38", "ResNet38", "Resnet38", {"architecture": "resnet38"}),
+    *_skips("rcnet", "RCNet", "rcnet"),
+    *_skips("rc_spcnet", "RC-SPCNet", "rc_spcnet"),
+    NetworkRows("u_net", "U-Net", shape={"architecture": "u_net"}),
+    NetworkRows("hybrid_u_net", "hybrid 2D-3D U-Net", shape={"architecture": "hybrid_u_net"}),
+)
+"""Those that can be trained here and given as ``--model``."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A network of the table as it is given.
+
+    Parameters
+    ----------
+    model
+        Its file; ``None``: that of the configuration.
+    forests
+        Stage (``edges``, ``lifted``) -> file of the forest that learned from its maps;
+        ``None``: the multicuts are not measured.
+    """
+
+    model: Path | None
+    forests: Mapping[str, Path] | None = None
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them."""
+        return [*([self.model] if self.model else []), *(self.forests or {}).values()]
+
+
+def given_networks(models: Sequence[str], forests: Sequence[str] = ()) -> dict[str, Given]:
+    """``NAME=FILE`` and ``NAME=EDGES,LIFTED`` of the command line, checked.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or given twice, or a network is another than its name says.
+    ModelError
+        If a file is missing or damaged.
+    """
+    fitted = {}
+    for name, text in _named(forests, "--forests", "EDGES,LIFTED").items():
+        edges, _, lifted = text.partition(",")
+        fitted[name] = {"edges": model_path(edges), "lifted": model_path(lifted)}
+    found = {}
+    for name, file in _named(models, "--model", "FILE").items():
+        path = model_path(file)
+        shape = load_model(path).shape
+        for key, wanted in next(n.shape for n in NETWORKS if n.name == name).items():
+            if shape.get(key) != wanted:
+                raise InputError(f"--model {name}={file}: {key} is {shape.get(key)}, not {wanted}")
+        found[name] = Given(path, fitted.pop(name, None))
+    if fitted:
+        raise InputError(
+            f"--forests {min(fitted)}: give the network too, --model {min(fitted)}=FILE"
+        )
+    return found
+
+
+def _named(given: Sequence[str], option: str, value: str) -> dict[str, str]:
+    """``NAME=value`` of an option as a mapping."""
+    names = [network.name for network in NETWORKS]
+    found: dict[str, str] = {}
+    for text in given:
+        name, equals, rest = text.partition("=")
+        if not equals or name not in names:
+            raise InputError(f"{option} {text}: write NAME={value}, NAME one of {', '.join(names)}")
+        if name in found:
+            raise InputError(f"{option} {name} is given twice")
+        found[name] = rest
+    return found

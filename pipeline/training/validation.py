@@ -1,0 +1,209 @@
+"""Sections that are held out of a training: split off, prepared, and scored.
+
+1. ``split``: the sections at one end of a volume are not learned from.
+2. ``whole_sections``: some of them as the network sees them, in pixels of the training's size.
+3. ``validated``: the training's own loss there, and V_rand of the map at the best threshold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from pipeline.boundaries.device import autocast
+from pipeline.errors import ConfigError
+from pipeline.evaluation.isbi import best, score_map, truth_sections
+from pipeline.training.augmentation import finer, warp
+from pipeline.training.config import TrainingConfig
+from pipeline.training.losses import LOSSES
+from pipeline.training.volumes import TrainingVolume
+
+THRESHOLDS = tuple(round(0.1 * i, 1) for i in range(1, 10))
+"""On P(cell), as ``score_map`` takes them."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What one validation found.
+
+    Parameters
+    ----------
+    loss
+        Mean over sections of the training's loss.
+    v_rand
+        At the threshold that is best for a volume, mean over volumes, from one pass without
+        test-time augmentation; ``None``: no cell is there.
+    """
+
+    loss: float
+    v_rand: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class WholeSection:
+    """A section of a volume that is validated on.
+
+    Parameters
+    ----------
+    raw
+        (2 c + 1, H, W) float32 0..1; sides are multiples of the network's stride.
+    target, known
+        (H, W) float32, as of crops.
+    size
+        Rows and columns that are of the volume; what follows is reflected.
+    """
+
+    raw: Tensor
+    target: Tensor
+    known: Tensor
+    size: tuple[int, int]
+
+
+def split(
+    volume: TrainingVolume, share: float, sections: tuple[int, int] | None = None
+) -> tuple[TrainingVolume, TrainingVolume | None]:
+    """What is learned from, and what is validated on; they share no section.
+
+    Parameters
+    ----------
+    volume
+        All that is annotated.
+    share
+        Of its annotated sections, the last ones, rounded.
+    sections
+        First and one past the last z of the volume, instead of a share; they must lie at one
+        end of what is annotated.
+
+    Returns
+    -------
+    learned, validated
+        ``None``: nothing is held out.
+
+    Raises
+    ------
+    ConfigError
+        If nothing is left to learn from or to validate on.
+    """
+    annotated = np.flatnonzero(volume.known_voxels[0])
+    if sections is not None:
+        return _split_at(volume, _range(volume, annotated, sections))
+    count = round(share * len(annotated))
+    if count == 0:
+        return volume, None
+    if count == len(annotated):
+        raise ConfigError(
+            f"{volume.name}: {len(annotated)} annotated sections are too few to hold out "
+            f"{share:g} of them; annotate more, or lower validation.share"
+        )
+    return _split_at(volume, (int(annotated[-count]), len(volume.target)))
+
+
+def _range(
+    volume: TrainingVolume, annotated: NDArray[np.intp], sections: tuple[int, int]
+) -> tuple[int, int]:
+    """Places in the volume's arrays of sections that were asked for."""
+    z = volume.places[annotated]
+    held = (z >= sections[0]) & (z < sections[1])
+    if not held.any() or held.all() or (held[0] == held[-1]):
+        raise ConfigError(
+            f"{volume.name}: validation_sections {list(sections)} must hold the first or the last "
+            f"of the annotated sections {z[0]}..{z[-1]}, and not all"
+        )
+    if held[0]:
+        return 0, int(annotated[held][-1]) + 1
+    return int(annotated[held][0]), len(volume.target)
+
+
+def _split_at(
+    volume: TrainingVolume, held: tuple[int, int]
+) -> tuple[TrainingVolume, TrainingVolume]:
+    begin, end = held
+    other = slice(end, None) if begin == 0 else slice(0, begin)
+    return volume.part(other), volume.part(slice(begin, end))
+
+
+def whole_sections(volume: TrainingVolume, config: TrainingConfig) -> list[WholeSection]:
+    """Annotated sections, evenly spaced, at most ``config.validation.sections`` of them."""
+    annotated = np.flatnonzero(volume.known_voxels[0])
+    count = min(len(annotated), config.validation.sections)
+    places = annotated[np.linspace(0, len(annotated) - 1, count).round().astype(int)]
+    return [whole_section(volume, int(place), config) for place in places]
+
+
+def whole_section(volume: TrainingVolume, place: int, config: TrainingConfig) -> WholeSection:
+    """A section of the volume as the network sees it, by its index."""
+    covered = volume.covered(0, config.pixel_nm)
+    section = volume.section(0, place, config.context_sections)
+    points = finer(covered)
+    lines, sizes = [], []
+    for length, step in zip(section.target.shape, covered, strict=True):
+        size = max(1, round(length / step))
+        side = math.ceil(size / config.stride) * config.stride
+        centre = (torch.arange(side * points, dtype=torch.float32) + 0.5) / points * step
+        lines.append(2 * centre / length - 1)
+        sizes.append(size)
+    y, x = torch.meshgrid(*lines, indexing="ij")
+    raw, target, known = warp(
+        section.raw, section.target, section.known, torch.stack((x, y), -1)[None], points=points
+    )
+    height, width = sizes
+    known[height:] = 0
+    known[:, width:] = 0
+    return WholeSection(raw, target, known, (height, width))
+
+
+@torch.no_grad()
+def validated(
+    network: nn.Module,
+    volumes: Sequence[Sequence[WholeSection]],
+    config: TrainingConfig,
+    device: str,
+) -> Validation:
+    """Loss and V_rand of a network on held-out sections.
+
+    Parameters
+    ----------
+    network
+        In evaluation mode, on ``device``.
+    volumes
+        Sections of each.
+    config
+        Its loss is taken.
+    device
+        A torch device name.
+    """
+    losses, scores = [], []
+    for sections in volumes:
+        maps = []
+        for section in sections:
+            raw, target, known = (
+                t[None].to(device) for t in (section.raw, section.target, section.known)
+            )
+            with autocast(device, "auto"):
+                logits = network(raw.contiguous(memory_format=torch.channels_last))
+            losses.append(float(LOSSES[config.loss](logits, target, known, config)))
+            maps.append(torch.softmax(logits.float(), dim=1)[0, 1].cpu())
+        scores.append(_v_rand(maps, sections))
+    found = [score for score in scores if score is not None]
+    return Validation(float(np.mean(losses)), float(np.mean(found)) if found else None)
+
+
+def _v_rand(maps: Sequence[Tensor], sections: Sequence[WholeSection]) -> float | None:
+    """At the best threshold; ``None`` if there is no cell."""
+    scored = []
+    for boundary, section in zip(maps, sections, strict=True):
+        height, width = section.size
+        cell = ((section.target < 0.5) & (section.known > 0))[:height, :width].numpy()
+        if cell.any():
+            scored.append((boundary[:height, :width].numpy(), cell.astype(np.uint8)))
+    if not scored:
+        return None
+    boundaries, cells = (np.stack(parts) for parts in zip(*scored, strict=True))
+    rows = score_map(boundaries, truth_sections(cells, kind="mask"), THRESHOLDS)
+    return float(best(rows, "v_rand").v_rand)

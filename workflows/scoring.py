@@ -1,0 +1,115 @@
+"""All scores of sections on disk, slab by slab, with a bar where it takes long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TypeVar
+
+from pipeline.contract import Triple
+from pipeline.evaluation.blockwise import Measures, label_part, map_part, scored_number
+from pipeline.evaluation.families import (
+    Family,
+    FamilyScores,
+    family_scores,
+    map_family_scores,
+    require_fitting,
+    require_fitting_map,
+    with_families,
+    worst_of,
+)
+from pipeline.evaluation.isbi import TruthKind
+from pipeline.evaluation.merging import Mergeable, merge_all
+from pipeline.evaluation.regions import require_scored
+from pipeline.evaluation.scores import MapScores, Scores, label_scores, map_scores
+from pipeline.evaluation.slabs import Sections, Slab
+from workflows.progress import counted
+
+MOMENT_SECONDS = 5.0
+"""What takes less has no bar."""
+
+Part = TypeVar("Part", bound=Mergeable)
+
+
+def score_label_sections(
+    sections: Sections,
+    kind: TruthKind,
+    families: tuple[Family, ...] = (),
+    *,
+    worst: int = 0,
+    origin: Triple = (0, 0, 0),
+    voxel_size_nm: tuple[float, float, float] | None = None,
+) -> tuple[Scores, FamilyScores]:
+    """The main scores of labels, and those of families.
+
+    Parameters
+    ----------
+    sections
+        Read once; those with the worst objects three times.
+    kind
+        Of truth.
+    families
+        What is scored beside the main scores.
+    worst
+        Rows of the table of worst objects, 0 = no table.
+    origin
+        Added to its coordinates.
+    voxel_size_nm
+        zyx, nanometres; only recorded.
+
+    Raises
+    ------
+    InputError
+        If a family cannot be scored on a mask, nothing is left to score, or values do not fit.
+    """
+    require_fitting(families, kind, worst)
+    measures = Measures(kind, boundaries=True, tables=kind == "labels")
+    measures = with_families(measures, families, worst)
+    part = _gathered(sections, lambda slab: label_part(slab, measures))
+    require_scored(scored_number(part.rows))
+    scores = label_scores(part, sections.shape, kind, voxel_size_nm)
+    more = family_scores(part, families, kind)
+    if worst:
+        with late_bar("worst objects") as progress:
+            more = replace(more, worst=worst_of(part, sections, worst, origin, progress))
+    return scores, more
+
+
+def score_map_sections(
+    sections: Sections, kind: TruthKind, families: tuple[Family, ...] = ()
+) -> tuple[MapScores, FamilyScores]:
+    """The main scores of a boundary map, and those of families; as ``score_label_sections``."""
+    require_fitting_map(families)
+    measures = with_families(Measures(kind, boundaries=True), families)
+    part = _gathered(sections, lambda slab: map_part(slab, measures))
+    require_scored(scored_number(part.rows))
+    return map_scores(part, sections.shape, kind), map_family_scores(part, families)
+
+
+def _gathered(sections: Sections, part_of: Callable[[Slab], Part]) -> Part:
+    """Parts of all slabs, merged."""
+    with late_bar("scores, sections") as progress:
+        return merge_all(_parts(sections, part_of, progress))
+
+
+def _parts(
+    sections: Sections, part_of: Callable[[Slab], Part], progress: Callable[[int, int], None]
+) -> Iterator[Part]:
+    for begin, end in sections.slabs():
+        yield part_of(sections.read(begin, end))
+        progress(end, sections.shape[0])
+
+
+@contextmanager
+def late_bar(name: str) -> Iterator[Callable[[int, int], None]]:
+    """As ``progress.counted``, but silent in the first moment."""
+    began = time.monotonic()
+    with counted(name) as show:
+
+        def progress(done: int, total: int) -> None:
+            if time.monotonic() - began > MOMENT_SECONDS:
+                show(done, total)
+
+        yield progress
