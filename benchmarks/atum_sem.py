@@ -175,7 +175,7 @@ def drawn(costs: Mapping[str, Cost]) -> Figure:
             minutes.append(cost.whole_minutes(costed.voxels) or cost.seconds / 60)
         axes.plot(minutes, places, "o", color="tab:blue", fillstyle=fill, label=label)
     axes.set(xscale="log", xlabel="inference, minutes", ylim=(len(names) - 0.5, -0.5))
-    axes.set_xlim(left=1)
+    axes.set_xlim(left=0.1)
     axes.xaxis.set_major_formatter("{x:g}")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(fontsize="small")

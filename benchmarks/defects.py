@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks.datasets import FIB25, ISBI2012, SNEMI3D, Dataset
 from benchmarks.mean_boundary import labels_of
 from benchmarks.published import publish
-from benchmarks.quality import arguments, object_scores
+from benchmarks.quality import arguments, models_of, object_scores, volume_info
 from benchmarks.reports import markdown_table
 from pipeline.config import PipelineSections, load_config
 from pipeline.contract import Table
@@ -31,6 +31,7 @@ from pipeline.sections.report import describe
 from pipeline.sections.states import State
 from pipeline.synthesis import defects
 from workflows.in_memory import reconstruct_array
+from workflows.seen_data import SEEN, require_unseen
 from workflows.training_data import read_tiff
 
 Stack = NDArray[Any]
@@ -307,7 +308,14 @@ def scores(
         for path in (dataset.raw, dataset.truth)
     )
     volume = Volume(raw, truth, dataset.voxel_size_nm)
-    segment = _Segmenter(dataset.name, config, options.device)
+    seen = require_unseen(
+        raw,
+        models_of(config, volume_info(dataset, raw)),
+        what=f"{dataset.name}, sections {begin}-{begin + sections - 1}",
+        allow=options.allow_seen,
+    )
+    name = f"{dataset.name} ({SEEN})" if seen else dataset.name
+    segment = _Segmenter(name, config, options.device)
     rows = [segment(volume, "none", handling) for handling in ("off", "on")]
     for case in CASES[: 2 if options.quick else None]:
         if volume.flat or not case.flat_only:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from benchmarks.datasets import ISBI2012
 from benchmarks.mean_boundary import labels_of
 from benchmarks.published import publish
-from benchmarks.quality import THRESHOLDS, label_row
+from benchmarks.quality import THRESHOLDS, label_row, models_of, volume_info
 from benchmarks.reports import write_whole
 from pipeline.config import parse_config
 from pipeline.evaluation.isbi import ThresholdScore, best, score_map, truth_sections
@@ -35,6 +35,7 @@ from workflows.fingerprints import file_hash
 from workflows.given_annotations import Annotation, volumes_of
 from workflows.in_memory import reconstruct_array
 from workflows.machine import available_cores
+from workflows.seen_data import SEEN, Seen, require_unseen
 from workflows.train_boundaries import BoundaryTraining, train_boundaries
 
 ANNOTATED = (1, 3, 10)
@@ -116,6 +117,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="of each training; the command's own otherwise")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--quick", action="store_true", help="a small part, to try the program")
+    parser.add_argument(
+        "--allow-seen", action="store_true", help="score what a model learned from, too; marked"
+    )
     return parser.parse_args()
 
 
@@ -169,12 +173,13 @@ def scored(
     """Threshold on the annotated sections, scores on sections 14-19."""
     begin, end = ISBI2012.validate
     sections = (begin, begin + 2 if options.quick else end)
+    seen = seen_by(model, sections, options)
     chosen = best(map_scores(model, (0, count), options), "v_rand").threshold
     scores = map_scores(model, sections, options)
     given = next(s for s in scores if s.threshold == chosen)
     multicut, lifted = graph_scores(model, sections, options)
     return Row(
-        network=title,
+        network=f"{title} ({SEEN})" if seen else title,
         annotated=count,
         steps=steps,
         cpu_seconds=took.get("cpu_seconds"),
@@ -185,6 +190,20 @@ def scored(
         oracle_v_rand=best(scores, "v_rand").v_rand,
         multicut_v_rand=multicut,
         lifted_v_rand=lifted,
+    )
+
+
+def seen_by(
+    model: Path, sections: tuple[int, int], options: argparse.Namespace
+) -> tuple[Seen, ...]:
+    """What a network and the shipped forests learned from, of sections that are to be scored."""
+    raw = ISBI2012.load(options.data, ISBI2012.raw, sections)
+    config = parse_config({"boundaries": {"model": str(model)}}, "fine-tuning")
+    return require_unseen(
+        raw,
+        models_of(config, volume_info(ISBI2012, raw)),
+        what=f"{ISBI2012.name}, sections {sections[0]}-{sections[1] - 1}",
+        allow=options.allow_seen,
     )
 
 

@@ -92,6 +92,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--network", type=Path, action="append", default=[], help="fold 0, then fold 1 (ablation)"
     )
+    parser.add_argument(
+        "--allow-seen", action="store_true", help="score what a model learned from, too (quality)"
+    )
     parser.add_argument("--parts", type=Path, help="keep the features of the halves (ablation)")
     return parser.parse_args()
 

@@ -26,10 +26,14 @@ from benchmarks.quality import (
     graph_sentence,
     map_row_2d,
     map_row_3d,
+    models_of,
+    volume_info,
     with_augmentation,
 )
+from benchmarks.quality_rows import marked
 from pipeline.config import load_config
 from workflows.in_memory import reconstruct_array
+from workflows.seen_data import require_unseen
 
 AUGMENTATION = "max"
 QUICK_SECTIONS = 4
@@ -61,10 +65,9 @@ def quality(options: argparse.Namespace) -> None:
 
 
 def scored_sections(dataset: Dataset, *, quick: bool) -> tuple[int, int]:
-    """The validation part, or a few training sections to try the program."""
-    if not quick:
-        return dataset.validate
-    return dataset.train[0], dataset.train[0] + QUICK_SECTIONS
+    """The validation part, or a few sections of it to try the program."""
+    begin, end = dataset.validate
+    return (begin, begin + QUICK_SECTIONS) if quick else (begin, end)
 
 
 def steps(
@@ -77,6 +80,12 @@ def steps(
         dataset.load(options.data, dataset.membranes, sections) if dataset.membranes else None
     )
     config = with_augmentation(load_config(options.config, options.set), AUGMENTATION)
+    seen = require_unseen(
+        raw,
+        models_of(config, volume_info(dataset, raw)),
+        what=f"{dataset.name}, sections {sections[0]}-{sections[1] - 1}",
+        allow=options.allow_seen,
+    )
     result = reconstruct_array(
         raw,
         dataset.voxel_size_nm,
@@ -94,7 +103,7 @@ def steps(
     if dataset is FIB25:
         ffn = dataset.load(options.data, FFN, sections)
         rows += ffn_rows(ffn, result["neurons"], truth)
-    return rows, graph_sentence(result)
+    return marked(rows, seen), graph_sentence(result)
 
 
 def given_map(

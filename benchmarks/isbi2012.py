@@ -34,7 +34,7 @@ from benchmarks.isbi2012_networks import SHIPPED, Given, given_networks
 from benchmarks.isbi2012_runtime import runtime, runtime_table
 from benchmarks.isbi2012_study import Study
 from benchmarks.isbi2012_submission import Stack, submission, submission_table
-from benchmarks.isbi2012_table1 import Sections, as_table, measured
+from benchmarks.isbi2012_table1 import Sections, as_table, measured, training_table
 from benchmarks.isbi2012_tables import fold_table, mean_curves, mean_partitions, mean_table
 from benchmarks.mean_boundary import labels_of
 from benchmarks.published import Table, publish
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
     )
     split = fixed_split(options, predictor)
     tables = [score_table(split.name, split.rows, graph_sentence(split.result))]
-    tables.append(table_1(split, predictor, given, allow_seen=options.allow_seen))
+    tables += [table_1(split, predictor, given, allow_seen=options.allow_seen), training_table()]
     if (options.data / TEST).is_file():
         tables.append(submission_table(test_stacks(options, predictor)))
     study = study_of(options, predictor)

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.boundaries.model import load_model
+from pipeline.boundaries.networks import NETWORKS as REGISTRY
 from pipeline.errors import InputError
 from pipeline.packaged import model_path
+
+CONFIG = "configs/train/rc_spcnet_isbi2012.yaml"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,17 @@ class NetworkRows:
     title: str
     paper: str = ""
     shape: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def training(self) -> str:
+        """The command that trains it, by the paper's recipe on sections 0-13, on a GPU."""
+        values = ", ".join(f"{key}: {value}" for key, value in self.shape.items())
+        if REGISTRY[self.shape["architecture"]].paper is not None:
+            values += ", shape: paper"
+        return (
+            f"python -m pipeline train boundaries {CONFIG} --data DATA --output runs/{self.name} "
+            f"--device cuda --set name={self.name} --set 'training.network={{{values}}}'"
+        )
 
 
 def _skips(name: str, title: str, architecture: str) -> list[NetworkRows]:

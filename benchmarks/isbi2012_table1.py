@@ -154,15 +154,23 @@ def as_table(
     return Table(title, columns, tuple(rows), NOTE)
 
 
+def training_table() -> Table:
+    """How the networks of the table are trained."""
+    return Table(
+        "Networks of Table 1",
+        ("network", "NAME", "trained by"),
+        tuple((n.title, f"`{n.name}`", f"`{n.training}`") for n in NETWORKS),
+        "Each is trained without the validation sections and gives `runs/NAME/NAME.safetensors`; "
+        "forests that learn from its maps are fitted by `python -m pipeline train edges` (see "
+        "docs/training.md). Its rows are filled by `python -m benchmarks.isbi2012 --data DATA "
+        "--model NAME=FILE --forests NAME=EDGES,LIFTED`; without forests the multicuts stay empty.",
+    )
+
+
 NOTE = (
     "Ours: the validation sections. Paper: its Table 1, the challenge's hidden test sections, by "
     "networks trained on the whole training stack: not the same sections. Maps are cut at the "
     "best threshold for the scored sections, of V_rand and V_info each, as the challenge does; "
-    f"multicuts start from the maximum of 8 orientations. {NOT_MEASURED}: not trained. A network "
-    "is trained without the validation sections by `python -m pipeline train boundaries "
-    "configs/train/rc_spcnet_isbi2012.yaml --data DATA --output OUTPUT` with its "
-    "`training.network`, and forests that learned from its maps by `python -m pipeline train "
-    "edges`; its rows are filled by `python -m benchmarks.isbi2012 --data DATA --model NAME=FILE "
-    "--forests NAME=EDGES,LIFTED`, NAME one of "
-    f"{', '.join(f'`{network.name}`' for network in NETWORKS)}."
+    f"multicuts start from the maximum of 8 orientations. {NOT_MEASURED}: not trained; the next "
+    "table has the commands."
 )

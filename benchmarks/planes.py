@@ -21,10 +21,20 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25
 from benchmarks.published import publish
-from benchmarks.quality import arguments, as_markdown, graph_rows, graph_sentence, map_row_3d
+from benchmarks.quality import (
+    arguments,
+    as_markdown,
+    graph_rows,
+    graph_sentence,
+    map_row_3d,
+    models_of,
+    volume_info,
+)
+from benchmarks.quality_rows import marked
 from pipeline.config import PipelineSections, load_config, parse_config
 from pipeline.packaged import model_path
 from workflows.in_memory import reconstruct_array
+from workflows.seen_data import require_unseen
 
 WAYS = {
     "xy": ("xy", "mean"),
@@ -43,6 +53,12 @@ def main() -> None:
     truth = FIB25.load(options.data, FIB25.truth, (begin, end))
     if options.quick:
         raw, truth = raw[:, :96, :96], truth[:, :96, :96]
+    seen = require_unseen(
+        raw,
+        models_of(load_config(options.config, options.set), volume_info(FIB25, raw)),
+        what=f"{FIB25.name}, sections {begin}-{end - 1}",
+        allow=options.allow_seen,
+    )
     rows: list[dict[str, Any]] = []
     parts = []
     for title, (planes, combine) in WAYS.items():
@@ -53,6 +69,7 @@ def main() -> None:
         result["boundaries"] = given["boundaries"]
         found = map_row_3d("thresholded map", given["boundaries"], truth, None, flat=False)
         found += graph_rows(result, truth, None, FIB25, config)
+        found = marked(found, seen)
         print(f"{title}: {time.monotonic() - began:.0f} s", flush=True)
         parts.append(f"## {title}\n\n{as_markdown(found)}\n{graph_sentence(result)}\n")
         rows += [{"planes": title, **asdict(row)} for row in found]

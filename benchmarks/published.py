@@ -7,66 +7,39 @@ files, years later and on another machine.
 from __future__ import annotations
 
 import json
-import math
 import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmarks.reports import ROOT, commit, machine, machine_sentence, write_whole
+from benchmarks.tables import NOT_MEASURED, SEEN, Cell, Table, cell_text, plain, table_markdown
 from pipeline.errors import InputError
 
-Cell = str | int | float | None
-DOES_NOT_APPLY = "–"
-NOT_MEASURED = "—"
-"""Of a row that was not run or not trained; the table's note says which command fills it."""
-SEEN = "seen in training"
-"""A cell that holds these words stands out."""
+__all__ = [
+    "NOT_MEASURED",
+    "SEEN",
+    "Cell",
+    "Made",
+    "Published",
+    "Table",
+    "as_markdown",
+    "cell_text",
+    "publish",
+    "read",
+    "table_markdown",
+]
+
 DOTS_PER_INCH = 120
-_NUMBER = re.compile(r"[+-]?\d[\d,.]*( ?%)?|nan|[+-]?inf")
 _HEADING = re.compile(r"^(#+) ", re.MULTILINE)
 _COMMIT = commit()
 """Taken when the benchmark starts: the tree may be another one when it ends."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of scores or measurements.
-
-    Parameters
-    ----------
-    title
-        Heading above it; empty: none.
-    columns
-        Names, with units; a paper's values stand in columns that say "paper".
-    rows
-        As many cells each as there are columns. ``None`` does not apply.
-    note
-        One paragraph of Markdown below the table.
-    decimals
-        Of its floats.
-    """
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    note: str = ""
-    decimals: int = 4
-
-    def __post_init__(self) -> None:
-        rows = tuple(tuple(_plain(cell) for cell in row) for row in self.rows)
-        for row in rows:
-            if len(row) != len(self.columns):
-                raise ValueError(f"{self.title}: {len(self.columns)} columns, but a row {row}")
-        object.__setattr__(self, "rows", rows)
 
 
 class _Strict(BaseModel):
@@ -137,14 +110,14 @@ def publish(
     published = Published(
         name=name,
         title=title,
-        text=_plain(text),
+        text=plain(text),
         tables=tuple(tables),
         figures=tuple(figures),
-        values=_plain(dict(values or {})),
+        values=plain(dict(values or {})),
         made=Made(
             date=datetime.now(UTC).date().isoformat(),
             commit=_COMMIT,
-            machine=_plain({key: fact for key, fact in machine().items() if key != "commit"}),
+            machine=plain({key: fact for key, fact in machine().items() if key != "commit"}),
             command=command_line(),
             quick=quick,
         ),
@@ -216,42 +189,6 @@ def made_sentence(made: Made) -> str:
     return f"{trial}{made.date}, `{made.command}`. {facts}"
 
 
-def table_markdown(table: Table) -> str:
-    """The table alone; columns of numbers are aligned right."""
-    cells = [[cell_text(cell, table.decimals) for cell in row] for row in table.rows]
-    marks = [
-        "---:" if _is_numeric([row[index] for row in cells]) else "---"
-        for index in range(len(table.columns))
-    ]
-    lines = [table.columns, marks, *cells]
-    rows = ["| " + " | ".join(line) + " |" for line in lines]
-    rows[1] = "|" + "|".join(marks) + "|"
-    return "\n".join(rows) + "\n"
-
-
-def cell_text(cell: Cell, decimals: int) -> str:
-    r"""A cell as Markdown.
-
-    >>> [cell_text(c, 2) for c in (0.125, 3, None, "a|b", "seen in training")]
-    ['0.12', '3', '–', 'a\\\\|b', '🔴 **seen in training**']
-    """
-    if cell is None:
-        return DOES_NOT_APPLY
-    if isinstance(cell, float):
-        return f"{cell:z.{decimals}f}"
-    if isinstance(cell, int):
-        return str(cell)
-    text = " ".join(cell.replace("|", "\\|").split())
-    if SEEN in text:
-        text = f"🔴 {text.replace('**', '').replace(SEEN, f'**{SEEN}**')}"
-    return text
-
-
-def _is_numeric(cells: Sequence[str]) -> bool:
-    told = [cell for cell in cells if cell not in (DOES_NOT_APPLY, NOT_MEASURED)]
-    return bool(told) and all(_NUMBER.fullmatch(cell) for cell in told)
-
-
 def _lowered(text: str, levels: int) -> str:
     """The same Markdown with headings that many levels further down."""
     return _HEADING.sub(lambda found: f"{'#' * levels}{found[1]} ", text)
@@ -282,21 +219,6 @@ def _portable(word: str, option: str) -> str:
     if path.is_relative_to(ROOT):
         return shlex.quote(path.relative_to(ROOT).as_posix())
     return option.removeprefix("--").upper() or shlex.quote(path.name)
-
-
-def _plain(value: Any) -> Any:
-    """The same as JSON can hold it; paths inside this checkout become relative."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, str | Path):
-        return str(value).replace(f"{ROOT}/", "")
-    return value
 
 
 def _save(figure: Figure, path: Path) -> None:

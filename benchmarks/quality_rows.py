@@ -14,6 +14,7 @@ from pipeline.evaluation.contingency import contingency
 from pipeline.evaluation.foreground import mean_score, snemi3d_error
 from pipeline.evaluation.isbi import TruthKind, score_labels, truth_sections
 from pipeline.evaluation.scores import ObjectScores, score_objects
+from pipeline.evaluation.slabs import ArraySections
 from pipeline.evaluation.worst import WorstObject, worst_objects
 
 
@@ -134,7 +135,11 @@ def worst_table(
         Rows at most.
     """
     found = worst_objects(
-        contingency(truth, labels), labels, truth, count=count, origin=origin, most_pieces=3
+        contingency(truth, labels),
+        ArraySections(labels, truth),
+        count=count,
+        origin=origin,
+        most_pieces=3,
     )
     return Table(
         f"The {count} worst errors",

@@ -12,8 +12,9 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("numpy", "numba", "scipy", "scikit-learn", "torch", "bioimage-cpp", "python-elf")
+PROGRAMS = ("pipeline", "workflows", "benchmarks", "configs", "pyproject.toml")
 PAGES = (":(exclude)benchmarks/results", ":(exclude)*.md")
-"""Files that no number depends on."""
+"""What numbers depend on, and what lies there that they do not depend on."""
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
@@ -64,11 +65,14 @@ def machine_sentence(facts: dict[str, Any]) -> str:
 
 
 def commit() -> str:
-    """Short hash of the checked-out commit, ``+`` if programs differ from it; else ``unknown``."""
+    """Short hash of the checked-out commit; else ``unknown``.
+
+    A ``+`` behind it: programs differ from the commit, or there are some that it does not have.
+    """
     head = _git("rev-parse", "--short", "HEAD")
     if not head:
         return "unknown"
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *PAGES)
+    changed = _git("status", "--porcelain", "--", *PROGRAMS, *PAGES)
     return f"{head}+" if changed else head
 
 

@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,7 +150,6 @@ def reproduce(
         )
     _step(say, 3, f"network {network or 'as shipped'}")
 
-    began = time.monotonic()
     run = _prepared(reproduction, request, voxels.volume, folder, network)
     paths = _model_files(run)
     seen = require_unseen(
@@ -166,7 +164,7 @@ def reproduce(
     )
 
     reconstruct(run, request.workplace)
-    seconds = time.monotonic() - began
+    seconds = _seconds(run)
     _step(say, 5, f"{run.output.path}: done in {duration(seconds)}")
 
     labels = run.output.read("neurons", Box((0, 0, 0), run.volume.shape))
@@ -217,7 +215,7 @@ def _data(
     """Step 1."""
     cache = request.cache / reproduction.name
     where = request.data or reproduction.folder or cache
-    if where == cache:
+    if request.data is None and reproduction.folder is None:
         wanted = to_fetch(reproduction, cache)
         if wanted:
             agree(offer(reproduction, wanted, cache))
@@ -262,6 +260,12 @@ def _prepared(
         command=request.command,
         workplace=request.workplace,
     )
+
+
+def _seconds(run: Run) -> float:
+    """Of all stages, also in earlier calls that were interrupted."""
+    records = (run.ledger.record(stage.name) for stage in STAGES)
+    return sum(one.seconds for one in records if one is not None)
 
 
 def _model_files(run: Run) -> list[Path]:

@@ -38,7 +38,7 @@ class Measured(_Frozen):
     device: str = Field(description="Of the network: cpu or cuda.")
     precision: str = Field(description="Of the network: fp32 or bf16.")
     versions: dict[str, str] = Field(description="Of the libraries that matter.")
-    seconds: float = Field(description="From the imported volume to labels, at that time.")
+    seconds: float = Field(description="Of all stages, from the imported volume to labels.")
 
 
 class Expected(_Frozen):

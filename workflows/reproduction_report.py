@@ -105,7 +105,7 @@ def score(
     truths
         By name, (Z, Y, X).
     """
-    found = {}
+    found: dict[str, float] = {}
     for name, truth in truths.items():
         asked = reproduction.truths[name]
         scores = evaluate_labels(labels, truth, truth_kind=asked.kind)

@@ -159,7 +159,9 @@ def print_scores(
     )
     scores: Scores | MapScores
     if score_map:
-        scores, more = score_map_sections(scored, kind, families)
+        scores, more = score_map_sections(
+            scored, kind, families, workers=options.workers, keep=options.keep
+        )
     else:
         run_length = score_skeletons(predicted, options.skeletons, first, end)
         scores, more = score_label_sections(
@@ -169,6 +171,8 @@ def print_scores(
             worst=options.worst,
             origin=(first, 0, 0),
             voxel_size_nm=predicted.voxel_size_nm,
+            workers=options.workers,
+            keep=options.keep,
         )
         more = replace(more, run_length=run_length)
     print_seen(verdict)

@@ -1,4 +1,4 @@
-"""What ``evaluate`` scores beside the main scores, and what it leaves out of all of them."""
+"""What ``evaluate`` scores beside the main scores, what it leaves out of all of them, and how."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.store import StoredVolume
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What to score beside the main scores, and what to leave out of all of them.
+    """What to score beside the main scores, what to leave out of all of them, and how.
 
     Parameters
     ----------
@@ -35,6 +35,10 @@ class ScoreOptions:
         Pixels round true boundaries.
     mask
         Volume, of the truth's or the prediction's shape; 0 = not scored.
+    workers
+        Sections that are scored at a time; changes no score.
+    keep
+        Folder in which finished slabs are kept, so that the same command goes on from there.
     """
 
     families: tuple[str, ...] = ()
@@ -44,6 +48,8 @@ class ScoreOptions:
     ignore_ids: str | None = None
     ignore_band: int = 0
     mask: Path | None = None
+    workers: int = 1
+    keep: Path | None = None
 
 
 def chosen_families(options: ScoreOptions, kind: TruthKind, score_map: bool) -> tuple[Family, ...]:

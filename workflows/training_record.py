@@ -95,7 +95,9 @@ class TrainingRecord:
                         "sections": one.sections,
                         "through": one.through,
                         "one_in": one.content.one_in,
-                        "marks": base64.b64encode(one.content.marks.astype("<u4")).decode(),
+                        "marks": base64.b64encode(
+                            one.content.marks.astype("<u4").tobytes()
+                        ).decode(),
                     }
                     for one in self.learned
                 ],

@@ -127,5 +127,11 @@ def labels_to_score(prediction: Path, grid: InputGrid | None, shape: Triple) -> 
     labels = Output.open(prediction).input_labels(NEURONS.at_input, NEURONS.name, grid)
     labels.check()
     return StoredVolume(
-        prediction, grid.shape, labels.dtype, labels.chunk, grid.voxel_size_nm, labels.read
+        prediction,
+        grid.shape,
+        labels.dtype,
+        labels.chunk,
+        grid.voxel_size_nm,
+        labels.read,
+        labels.add_stamps,
     )

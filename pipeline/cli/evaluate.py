@@ -52,6 +52,13 @@ def evaluate(
     mask: Annotated[
         Path | None, typer.Option("--mask", help="Score only where this volume is not 0.")
     ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Sections scored at a time; the same scores.")
+    ] = 1,
+    keep: Annotated[
+        Path | None,
+        typer.Option("--keep", help="Folder for finished slabs: the same command goes on there."),
+    ] = None,
     allow_seen: Annotated[
         bool,
         typer.Option(
@@ -71,6 +78,8 @@ def evaluate(
         ignore_ids=ignore_ids,
         ignore_band=ignore_band,
         mask=mask,
+        workers=workers,
+        keep=keep,
     )
     print_scores(
         prediction,

@@ -90,9 +90,9 @@ def reproduce(
         )
     _say(
         {
-            "reproduced": f"{name}: reproduced",
-            "differs": f"{name}: not reproduced",
-            "none": f"{name}: no verdict, for there is nothing to compare with",
+            "reproduced": f"{found.name}: reproduced",
+            "differs": f"{found.name}: not reproduced",
+            "none": f"{found.name}: no verdict, for there is nothing to compare with",
         }[verdict(outcome)]
     )
     if outcome.differs:

@@ -130,9 +130,7 @@ def boundaries(
         settings = fine_tuning.begun(settings, output) or fine_tuning.with_steps_for(
             settings, minutes, data, device
         )
-    path = train_boundaries(
-        settings, data, output, fold=fold, device=device, command=command
-    )
+    path = train_boundaries(settings, data, output, fold=fold, device=device, command=command)
     print(path)
 
 

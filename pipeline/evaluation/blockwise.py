@@ -9,8 +9,9 @@ Memory is that of one slab and of the tables.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,9 @@ from pipeline.evaluation.objects import ObjectScores, score_objects
 from pipeline.evaluation.pixels import PixelErrors, pixel_errors_of_labels, pixel_errors_of_map
 from pipeline.evaluation.slabs import SectionArrays, Sections, Slab
 from pipeline.evaluation.spans import ObjectSpans, Spans
+
+Each = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""Calls a function with every item, like ``map``."""
 
 
 @dataclass(frozen=True)
@@ -133,28 +137,34 @@ def measure_map(sections: Sections, measures: Measures) -> MapPart:
     return merge_all(map_part(sections.read(*slab), measures) for slab in sections.slabs())
 
 
-def label_part(slab: Slab, measures: Measures) -> LabelPart:
+def label_part(slab: Slab, measures: Measures, each: Each = map) -> LabelPart:
     """What a slab of labels adds.
+
+    Parameters
+    ----------
+    slab, measures
+        What is scored.
+    each
+        ``map``, or one that scores several sections at a time, which changes nothing.
 
     Raises
     ------
     InputError
         If an array does not hold ids.
     """
-    return merge_all(_label_section(number, arrays, measures) for number, arrays in slab.sections())
+    part: LabelPart = merge_all(each(partial(_label_section, measures), slab.sections()))
+    return part
 
 
-def map_part(slab: Slab, measures: Measures) -> MapPart:
-    """What a slab of a boundary map adds.
+def map_part(slab: Slab, measures: Measures, each: Each = map) -> MapPart:
+    """What a slab of a boundary map adds; parameters as those of ``label_part``.
 
     Raises
     ------
     InputError
         If truth does not hold ids, or the map no probabilities.
     """
-    return MapPart(
-        tuple(_map_section(number, arrays, measures) for number, arrays in slab.sections())
-    )
+    return MapPart(tuple(each(partial(_map_section, measures), slab.sections())))
 
 
 def scored_number(rows: Sequence[LabelRow | MapRow]) -> int | None:
@@ -163,8 +173,8 @@ def scored_number(rows: Sequence[LabelRow | MapRow]) -> int | None:
     return sum(numbers) if numbers else None
 
 
-def _label_section(number: int, arrays: SectionArrays, measures: Measures) -> LabelPart:
-    prediction, truth, scored = arrays
+def _label_section(measures: Measures, section: tuple[int, SectionArrays]) -> LabelPart:
+    number, (prediction, truth, scored) = section
     require_labels(prediction, "prediction")
     boundary = objects = pixels = table = spans = None
     if measures.boundaries or measures.pixels:
@@ -186,8 +196,8 @@ def _label_section(number: int, arrays: SectionArrays, measures: Measures) -> La
     return LabelPart((row,), table, spans)
 
 
-def _map_section(number: int, arrays: SectionArrays, measures: Measures) -> MapRow:
-    probability, truth, scored = arrays
+def _map_section(measures: Measures, section: tuple[int, SectionArrays]) -> MapRow:
+    number, (probability, truth, scored) = section
     true = truth_section(truth, measures.truth_kind)
     boundary: tuple[SectionScore, ...] = ()
     pixels: tuple[PixelErrors, ...] = ()

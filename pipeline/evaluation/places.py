@@ -230,7 +230,7 @@ def _pixels(slab: Slab, counted: NDArray[np.bool_], body: Body) -> Iterator[_Pix
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice] | None:
     """The smallest box that holds all that is true; ``None`` if nothing is."""
-    plane = mask.any(axis=0)
+    plane = np.logical_or.reduce(mask, axis=0)
     if not plane.any():
         return None
     z, y, x = (np.flatnonzero(side) for side in (mask.any((1, 2)), plane.any(1), plane.any(0)))

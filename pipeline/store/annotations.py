@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +20,7 @@ from pipeline.store.layout import ROOT_IMAGE, Nanometres, group_path
 from pipeline.store.output import Output
 from pipeline.store.ownership import is_output
 from pipeline.store.source import TIFF_SUFFIXES, existing_node, find_source
+from pipeline.store.stamps import add_chunk_stamps
 from pipeline.store.volume import checked_roi
 
 SCALED = {"uint8": 255, "uint16": 65535}
@@ -43,6 +46,8 @@ class StoredVolume:
     read
         (Z, Y, X) voxels of a box. Raises ``InputError`` or ``OutputError`` where they are
         damaged.
+    add_stamps
+        Adds to a digest of ``hashlib`` what tells that the voxels have changed: sizes and times.
     """
 
     path: Path
@@ -51,6 +56,14 @@ class StoredVolume:
     chunk: Triple
     voxel_size_nm: Nanometres | None
     read: Callable[[Box], NDArray[Any]]
+    add_stamps: Callable[[Any], None]
+
+    def fingerprint(self) -> str:
+        """Hash that changes when the volume may have."""
+        facts = (self.shape, self.dtype.str, self.voxel_size_nm)
+        digest = hashlib.sha256(json.dumps(facts).encode())
+        self.add_stamps(digest)
+        return digest.hexdigest()
 
     def at(self, voxels: NDArray[np.int64]) -> NDArray[Any]:
         """(n,) values at (n, 3) zyx voxels; of every chunk only the box around them is read."""
@@ -163,12 +176,16 @@ def _stored(path: Path, own_array: str) -> StoredVolume:
         from pipeline.store.tiff_volume import TiffVolume
 
         tiff = TiffVolume(path)
-        return StoredVolume(path, tiff.shape, tiff.dtype, tiff.chunk, None, tiff.read)
+        return StoredVolume(
+            path, tiff.shape, tiff.dtype, tiff.chunk, None, tiff.read, tiff.add_stamps
+        )
     existing_node(path)
     if is_output(path):
         output = Output.open(path)
-        array = open_array(path / group_path(own_array) / "0")
-        output.verify(own_array, Box((0, 0, 0), output.shape))
+        place = path / group_path(own_array) / "0"
+        array = open_array(place)
+        whole = Box((0, 0, 0), output.shape)
+        output.verify(own_array, whole)
         z, y, x = array.chunks
         return StoredVolume(
             path,
@@ -177,6 +194,7 @@ def _stored(path: Path, own_array: str) -> StoredVolume:
             (z, y, x),
             output.voxel_size_nm,
             partial(output.read, own_array),
+            partial(add_chunk_stamps, place=place, array=array, part=whole.slices),
         )
     source = find_source(path)
     size = source.place.voxel_size_nm
@@ -188,6 +206,7 @@ def _stored(path: Path, own_array: str) -> StoredVolume:
         (z, y, x),
         None if isinstance(size, str) else size,
         source.read,
+        partial(source.add_stamps, box=Box((0, 0, 0), source.shape)),
     )
 
 

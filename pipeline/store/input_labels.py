@@ -27,6 +27,7 @@ from pipeline.store.arrays import (
 )
 from pipeline.store.input_grid import InputGrid
 from pipeline.store.layout import Level, shard_shape
+from pipeline.store.stamps import add_chunk_stamps
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,11 @@ class InputLabels:
         """zyx, voxels that are decoded together."""
         z, y, x = open_array(self._array).chunks
         return z, y, x
+
+    def add_stamps(self, digest: Any) -> None:
+        """Add to a digest what tells that files have changed."""
+        whole = Box((0, 0, 0), self.grid.shape)
+        add_chunk_stamps(digest, self._array, open_array(self._array), whole.slices)
 
     def check(self) -> None:
         """Check that every file is there and not empty.

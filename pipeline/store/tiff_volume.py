@@ -38,6 +38,7 @@ class TiffVolume:
         self.shape: Triple = (z, y, x)
         self.dtype = self._stack.page.dtype.newbyteorder("=")
         self.chunk: Triple = (1, y, x)
+        self._path = path
 
     def read(self, box: Box) -> NDArray[Any]:
         """(Z, Y, X) voxels of a box.
@@ -48,3 +49,8 @@ class TiffVolume:
             Naming a page that is damaged.
         """
         return self._stack.read(box.slices[-len(self._stack.shape) :]).reshape(box.shape)
+
+    def add_stamps(self, digest: Any) -> None:
+        """Add the file's size and time to a digest."""
+        status = self._path.stat()
+        digest.update(f"{status.st_size} {status.st_mtime_ns}".encode())

@@ -58,7 +58,9 @@ class AugmentationConfig(SectionDefects):
     )
     contrast: float = Field(0.35, ge=0, lt=1, description="Largest relative change of contrast.")
     brightness: float = Field(0.15, ge=0, lt=1, description="Largest shift of grey values.")
-    gamma: float = Field(0.4, ge=0, lt=2, description="Largest |log2| of the gamma exponent.")
+    gamma: float = Field(
+        0.4, ge=0, lt=2, description="Largest absolute log2 of the gamma exponent."
+    )
     noise: float = Field(0.06, ge=0, lt=1, description="Largest standard deviation of the noise.")
     blur_sigma: float = Field(1.2, ge=0, le=10, description="Largest Gaussian blur, in pixels.")
     defect_probability: float = Field(

@@ -33,7 +33,11 @@ class LossConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    loss: LossName = Field("cross_entropy_and_dice", description="Name of the loss.")
+    loss: LossName = Field(
+        "cross_entropy_and_dice",
+        description="mse, cross_entropy, focal, soft_dice, border_weighted_cross_entropy, or "
+        "cross_entropy_and_dice (half of the latter).",
+    )
     boundary_weight: float = Field(
         1.5,
         gt=0,

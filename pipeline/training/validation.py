@@ -26,6 +26,8 @@ from pipeline.training.volumes import TrainingVolume
 
 THRESHOLDS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 """On P(cell), as ``score_map`` takes them."""
+LARGEST_SIDE = 1024
+"""Pixels of a section that are seen at once, along each axis."""
 
 
 @dataclass(frozen=True)
@@ -137,16 +139,24 @@ def whole_sections(volume: TrainingVolume, config: TrainingConfig) -> list[Whole
 
 
 def whole_section(volume: TrainingVolume, place: int, config: TrainingConfig) -> WholeSection:
-    """A section of the volume as the network sees it, by its index."""
+    """A section of the volume as the network sees it, by its index.
+
+    Of one larger than ``LARGEST_SIDE`` pixels only so much, round the middle of what is known.
+    """
     covered = volume.covered(0, config.pixel_nm)
     section = volume.section(0, place, config.context_sections)
     points = finer(covered)
     lines, sizes = [], []
-    for length, step in zip(section.target.shape, covered, strict=True):
-        size = max(1, round(length / step))
+    for axis, step in enumerate(covered):
+        length = section.target.shape[axis]
+        pixels = max(1, round(length / step))
+        size = min(pixels, LARGEST_SIDE)
+        known = section.known.any(1 - axis).nonzero().float()
+        middle = float(known.mean()) / step if len(known) else pixels / 2
+        begin = min(max(round(middle - size / 2), 0), pixels - size)
         side = math.ceil(size / config.stride) * config.stride
-        centre = (torch.arange(side * points, dtype=torch.float32) + 0.5) / points * step
-        lines.append(2 * centre / length - 1)
+        samples = (torch.arange(side * points, dtype=torch.float32) + 0.5) / points
+        lines.append(2 * (begin + samples) * step / length - 1)
         sizes.append(size)
     y, x = torch.meshgrid(*lines, indexing="ij")
     raw, target, known = warp(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,10 +32,18 @@ from benchmarks.isbi2012_maps import Predictor
 from benchmarks.isbi2012_networks import NETWORKS, SHIPPED, given_networks
 from benchmarks.isbi2012_study import Study, require_tuned_without
 from benchmarks.isbi2012_submission import checked, score_stack, submission
-from benchmarks.isbi2012_table1 import PAPER_WORDS, Sections, as_table, map_scores, measured
+from benchmarks.isbi2012_table1 import (
+    PAPER_WORDS,
+    Sections,
+    as_table,
+    map_scores,
+    measured,
+    training_table,
+)
 from benchmarks.isbi2012_tables import fold_table, mean_curves, mean_table
 from benchmarks.papers import paper_table
 from benchmarks.published import NOT_MEASURED, SEEN, read
+from benchmarks.reports import ROOT
 from pipeline.boundaries.model import save_model
 from pipeline.config import as_yaml
 from pipeline.errors import InputError, LeakageError, OutputError
@@ -42,6 +51,7 @@ from pipeline.evaluation.isbi import score_map, truth_sections
 from pipeline.evaluation.thinning import cell_mask
 from workflows.edge_training import ForestConfig
 from workflows.seen_data import require_unseen
+from workflows.train_boundaries import read_training
 
 RAW = ISBI2012.raw
 SMALL_FOLDS = ((0, 2), (2, 4), (4, 6), (6, 8))
@@ -244,7 +254,20 @@ def test_table_1_has_a_row_for_every_network_and_post_processing_even_if_nothing
     assert len(titles) == 10
     assert [row[:2] for row in table.rows[2:]] == [(t, m) for t in titles for m in PAPER_WORDS]
     assert all(row[2:4] == (NOT_MEASURED, NOT_MEASURED) for row in table.rows[2:])
-    assert "train boundaries" in table.note
+
+
+def test_the_commands_that_fill_table_1_train_the_networks_of_its_rows() -> None:
+    rows = training_table().rows
+    assert [row[0] for row in rows] == [network.title for network in NETWORKS]
+    for network, row in zip(NETWORKS, rows, strict=True):
+        words = shlex.split(str(row[2]).strip("`"))
+        assert words[:5] == ["python", "-m", "pipeline", "train", "boundaries"]
+        overrides = [words[n + 1] for n, word in enumerate(words) if word == "--set"]
+        config = read_training(ROOT / words[5], overrides)
+        assert config.name == network.name
+        shape = config.training.network.model_dump()
+        assert {key: shape[key] for key in network.shape} == network.shape
+        assert config.volumes[0].sections == ISBI2012.train
 
 
 def test_every_row_of_the_papers_table_1_stands_in_the_papers_columns_alone() -> None:
@@ -422,6 +445,7 @@ def test_the_quick_form_publishes_every_table_and_leaves_untrained_rows_empty(
     assert titles == [
         "ISBI 2012, sections 14-16",
         "The paper's Table 1, on ISBI 2012, sections 14-16",
+        "Networks of Table 1",
         "Stacks for the test sections",
         "Cross-validation, sections 0-1",
         "Cross-validation, by fold",
@@ -429,7 +453,7 @@ def test_the_quick_form_publishes_every_table_and_leaves_untrained_rows_empty(
     ours = {row[0] for row in found.tables[1].rows if isinstance(row[2], float)}
     assert ours == {SHIPPED.title}
     assert len(found.tables[1].rows) == 2 + 10 * len(PAPER_WORDS)
-    assert len(found.tables[3].rows) == 9
+    assert len(found.tables[4].rows) == 9
     assert all((output / f"isbi2012-{name}.png").is_file() for name in ("thresholds", "section"))
-    assert [row[2] for row in found.tables[2].rows] == ["2 x 256 x 256"] * 2
+    assert [row[2] for row in found.tables[3].rows] == ["2 x 256 x 256"] * 2
     assert {row["method"] for row in found.values["rows"]} >= {"max TTA", "+ lifted multicut"}

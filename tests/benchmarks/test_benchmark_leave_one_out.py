@@ -15,14 +15,17 @@ from pipeline.errors import ConfigError
 from workflows.train_boundaries import BoundaryTraining
 from workflows.training_data import Pair
 
-TISSUE = paint_tissue((6, 96, 96), cells=30, z_step=5)
+TISSUE = paint_tissue((6, 64, 64), cells=15, z_step=5)
 CONFIG = """\
 name: all
 licence: none
-training: {steps: 3, batch: 2, crop: 32, network: {stem: 8, widths: [8, 16], units: [1, 1, 1, 1, 1, 1]}}
+training:
+  {steps: 3, batch: 2, crop: 32, network: {stem: 8, widths: [8, 16], units: [1, 1, 1, 1, 1, 1]}}
 volumes:
-  - {name: one, raw: one.tif, truth: ids.tif, truth_kind: labels, sections: [0, 3], voxel_size_nm: [40, 8, 8]}
-  - {name: two, raw: two.tif, truth: cells.tif, truth_kind: cells, sections: [3, 6], voxel_size_nm: [40, 8, 8]}
+  - {name: one, raw: one.tif, truth: ids.tif, truth_kind: labels, sections: [0, 3],
+     voxel_size_nm: [40, 8, 8]}
+  - {name: two, raw: two.tif, truth: cells.tif, truth_kind: cells, sections: [3, 6],
+     voxel_size_nm: [40, 8, 8]}
 """
 
 
@@ -45,7 +48,12 @@ def call(data: Path, *more: str) -> Path:
 
 
 def test_each_volume_is_scored_by_the_network_that_never_saw_it(data: Path) -> None:
+    call(data, "--only", "two")
+    model = data / "out/leave_one_out/without-two/without-two.safetensors"
+    made = model.stat().st_mtime_ns
+    assert not (data / "out/leave_one_out/without-one").exists()
     path = call(data)
+    assert model.stat().st_mtime_ns == made  # what is finished is kept
     rows = json.loads(path.read_text())["values"]["scores"]
     assert [row["left_out"] for row in rows] == ["one", "two"]
     assert [row["steps"] for row in rows] == [3, 3]
@@ -58,17 +66,8 @@ def test_each_volume_is_scored_by_the_network_that_never_saw_it(data: Path) -> N
         assert [volume["name"] for volume in card["data"]] == [other]
 
 
-def test_finished_networks_are_kept_and_one_can_be_made_at_a_time(data: Path) -> None:
-    call(data, "--only", "two")
-    model = data / "out/leave_one_out/without-two/without-two.safetensors"
-    made = model.stat().st_mtime_ns
-    assert not (data / "out/leave_one_out/without-one").exists()
-    call(data)
-    assert model.stat().st_mtime_ns == made
-
-
 def test_an_unknown_volume_is_refused(data: Path) -> None:
-    with pytest.raises(ConfigError, match="--only three: .* has one, two"):
+    with pytest.raises(ConfigError, match=r"--only three: .* has one, two"):
         call(data, "--only", "three")
 
 

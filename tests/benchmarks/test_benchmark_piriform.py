@@ -140,7 +140,7 @@ def test_training_reads_the_stacks_and_their_scores_are_refused_afterwards(
     write_stack(tmp_path, 2, *stack)
     settings = read_training(CONFIGS / "piriform.yaml")
     values = settings.training.model_dump()
-    small = {"stem": 4, "widths": (8, 8), "units": (1,) * 6, "dilations": (1,) * 4}
+    small = {"stem": 8, "widths": (8, 16), "units": (1,) * 6}
     values |= {"steps": 2, "crop": 64, "checkpoint_steps": 1}
     values["network"] |= small
     values["validation"] |= {"every_steps": 1}

@@ -58,7 +58,7 @@ def test_pages_do_not_make_a_commit_unclean_but_programs_do(
         name = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false")
         subprocess.run(["git", *name, *arguments], cwd=tmp_path, check=True, capture_output=True)
 
-    names = ("README.md", "benchmarks/results/x.json", "program.py")
+    names = ("README.md", "benchmarks/results/x.json", "pipeline/program.py")
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1")
@@ -69,6 +69,10 @@ def test_pages_do_not_make_a_commit_unclean_but_programs_do(
     for name, unclean in zip(names, (False, False, True), strict=True):
         (tmp_path / name).write_text("2")
         assert commit().endswith("+") == unclean
+    git("commit", "-a", "-m", "b")
+    assert not commit().endswith("+")
+    (tmp_path / "pipeline" / "another.py").write_text("1")
+    assert commit().endswith("+")
 
 
 def test_a_gpu_is_named_where_there_is_one() -> None:

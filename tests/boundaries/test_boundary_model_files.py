@@ -164,6 +164,45 @@ def test_a_shape_that_the_weights_do_not_have_is_refused(
     refused(write(tmp_path / "m.safetensors", network.state_dict(), shape))
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"architecture": "rcnet"},
+        {"architecture": "u_net", "width": 256, "depth": 6},
+        {"architecture": "resnet38", "width": 128},
+        {"architecture": "hybrid_u_net", "width": 256, "depth": 6, "units": 16},
+    ],
+    ids=lambda s: s["architecture"],
+)
+def test_huge_networks_of_other_architectures_take_no_memory_before_they_are_refused(
+    shape: dict[str, object], network: nn.Module, tmp_path: Path
+) -> None:
+    """The largest here would take half a terabyte."""
+    context = int(shape["architecture"] == "hybrid_u_net")
+    card = {**CARD, "context_sections": context}
+    message = refused(write(tmp_path / "m.safetensors", network.state_dict(), shape, card))
+    assert "missing" in message or "unknown" in message
+
+
+@pytest.mark.parametrize("said", [None, 0, 2])
+def test_a_card_that_names_other_sections_than_the_network_sees_is_refused(
+    said: int | None, small: Callable[..., nn.Module], small_shapes: Any, tmp_path: Path
+) -> None:
+    hybrid, card = small("hybrid_u_net"), {**CARD, "stride_pixels": 4}
+    card |= {} if said is None else {"context_sections": said}
+    shape = {**small_shapes["hybrid_u_net"], "architecture": "hybrid_u_net"}
+    path = write(tmp_path / "m.safetensors", hybrid.state_dict(), shape, card)
+    assert f"sees 1 sections on each side, its card says {said or 0}" in refused(path)
+
+
+@pytest.mark.parametrize("said", [-1, 65, 10**9, 1.0, "1", None])
+def test_a_card_of_impossible_sections_is_refused(
+    said: object, network: nn.Module, tmp_path: Path
+) -> None:
+    card = {**CARD, "context_sections": said}
+    refused(write(tmp_path / "m.safetensors", network.state_dict(), SHAPE, card))
+
+
 CARDS: list[object] = [
     {},
     [],

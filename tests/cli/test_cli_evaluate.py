@@ -45,7 +45,9 @@ def test_without_options_the_main_scores_are_all_there_is(
     scores = evaluate_labels(*tissue())
     answer = call("evaluate", *files, "--json", tmp_path / "scores.json")
     assert (answer.code, answer.out) == (0, as_markdown(scores))
-    assert (tmp_path / "scores.json").read_text() == as_json(scores) + "\n"
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert found.pop("seen_in_training")["seen"] == []
+    assert found == json.loads(as_json(scores))
 
 
 def test_all_families_and_the_worst_objects_are_added(
@@ -57,7 +59,14 @@ def test_all_families_and_the_worst_objects_are_added(
     assert answer.out.startswith(as_markdown(evaluate_labels(*tissue())))
     assert "| PQ | " in answer.out
     found = json.loads(kept.read_text())
-    assert list(found) == [*MAIN_KEYS, "instance", "semantic", "challenges", "worst"]
+    assert list(found) == [
+        *MAIN_KEYS,
+        "instance",
+        "semantic",
+        "challenges",
+        "worst",
+        "seen_in_training",
+    ]
     assert found["instance"]["ap_50"] == 2 / 3
     assert found["semantic"]["accuracy"] == 1
     assert found["challenges"]["isbi"]["pixel_error"] == 0
@@ -82,7 +91,7 @@ def test_families_are_chosen_one_by_one(
     chosen = ("--family", "classes", "--family", "semantic", "--json", kept)
     assert call("evaluate", *files, *chosen).code == 0
     found = json.loads(kept.read_text())
-    assert list(found) == [*MAIN_KEYS, "semantic", "classes"]
+    assert list(found) == [*MAIN_KEYS, "semantic", "classes", "seen_in_training"]
     assert list(found["classes"]["classes"]) == ["0", "5", "6", "8"]
 
 

@@ -19,6 +19,7 @@ from pipeline.errors import ConfigError, ModelError
 from pipeline.forests import load_forest, predict
 from pipeline.forests.calibration import cross_calibrated, fit_calibration
 from pipeline.lifted.problem import feature_units
+from pipeline.marks import section_marks
 from workflows import edge_parts
 from workflows.edge_forests import PLACES, Rows, fit_rows
 from workflows.edge_parts import feature_names, targets_of
@@ -26,6 +27,7 @@ from workflows.edge_report import scores
 from workflows.in_memory import reconstruct_array
 from workflows.train_boundaries import BoundaryTraining, train_boundaries
 from workflows.train_edges import EdgeTraining, ForestConfig, Part, fit_forests, train_edges
+from workflows.training_record import read_record
 
 TISSUE = paint_tissue((8, 64, 64), cells=20, z_step=5)
 VOLUME = {
@@ -475,3 +477,14 @@ def test_limits_that_leave_no_clear_pair_between_them_are_refused() -> None:
     with pytest.raises(ValueError, match="cut_above"):
         edge_training(cut_above=0.4)
     assert edge_training(cut_above=0.7).limits["cut_above"] == 0.7
+
+
+def test_both_forests_record_their_volume_and_that_nothing_is_known_of_the_networks(
+    forests: Path,
+) -> None:
+    for name in ("edges-small", "lifted-small"):
+        record = read_record(forests / f"{name}.safetensors")
+        assert [(one.title, one.through) for one in record.learned] == [("painted 0:8", "")]
+        possible, found = record.learned[0].content.found(section_marks(TISSUE.raw[7]))
+        assert found == possible > 2
+        assert record.unknown == tuple(f"fold{n}.safetensors does not record it" for n in (0, 1))

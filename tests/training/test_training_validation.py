@@ -173,6 +173,21 @@ def test_sections_are_resampled_to_the_pixel_of_the_training() -> None:
     assert float(section.known[:, 20:].sum()) == 0
 
 
+def test_of_a_large_section_the_part_round_what_is_known_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.training.validation.LARGEST_SIDE", 32)
+    volume = grid((1, 160, 120))
+    noise = np.random.default_rng(0).random(volume.raw.shape, np.float32)
+    target = np.full_like(volume.target, IGNORE)
+    target[0, 100:120, 110:] = volume.target[0, 100:120, 110:]
+    section = whole_section(TrainingVolume("part", noise, target), 0, CONFIG)
+    assert section.size == (32, 32)
+    expected = torch.from_numpy(noise[0, 94:126, 88:120])
+    torch.testing.assert_close(section.raw[0], expected, atol=1e-3, rtol=0)
+    assert int(section.known.sum()) == 20 * 10
+
+
 def test_a_pixel_size_needs_the_size_of_the_voxels() -> None:
     with pytest.raises(ConfigError, match="grid: pixel_nm needs voxel_size_nm"):
         whole_section(grid(), 0, CONFIG.model_copy(update={"pixel_nm": 8.0}))

@@ -59,6 +59,19 @@ def test_the_network_needs_memory_for_its_largest_section() -> None:
     assert more == NETWORK_BYTES * 448 * 576
 
 
+def test_a_network_of_several_sections_needs_as_much_more_memory() -> None:
+    volume, tile = info((90, 4000, 4000), SECTIONS_NM), (1, 512, 256)
+    flat = BlockMemory(volume, tile, FLAT)
+    reach = FLAT["boundaries"].above
+    halos = {**FLAT, "boundaries": Halo.symmetric(1, *reach[1:])}
+    three = BlockMemory(volume, tile, halos, context_sections=1)
+    assert three.sections == flat.sections
+    assert three._section_bytes == 3 * flat._section_bytes
+    assert three.read_voxels("boundaries", (1, 512, 256)) == 3 * flat.read_voxels(
+        "boundaries", (1, 512, 256)
+    )
+
+
 def test_the_stage_that_needs_most_decides() -> None:
     memory = BlockMemory(info((900, 900, 900)), (64, 64, 64), CUBIC)
     most = max(memory.of_stage(stage, (64, 64, 64)) for stage in NEEDS)

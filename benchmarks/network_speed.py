@@ -1,0 +1,151 @@
+"""One network on one device, in a process of its own; ``throughput.py`` starts it."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.children import child_main, forget_peak, peak_bytes, resident_bytes
+from pipeline.boundaries.device import autocast, choose_precision, place
+from pipeline.boundaries.model import load_model
+from pipeline.boundaries.networks import NETWORKS, AnyConfig
+from pipeline.boundaries.predict import (
+    ORIENTATIONS,
+    boundary_probability,
+    orient,
+    predict_tile,
+    reverse,
+)
+from pipeline.packaged import model_path
+
+CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Seconds of a section with 8 orientations and their maximum, in three ways.
+
+    Parameters
+    ----------
+    job
+        ``model`` (a packaged name or a file) or ``architecture`` and ``shape``, with random
+        weights, which do not change the speed; ``device``, ``side`` of the section in pixels,
+        ``rounds`` and ``threads``.
+
+    Returns
+    -------
+    result
+        Medians of the rounds, in which the ways take turns.
+    """
+    torch.set_num_threads(job["threads"])
+    torch.manual_seed(0)
+    device = job["device"]
+    plain, shape = _network(job)
+    plain = plain.eval().to(device, memory_format=torch.contiguous_format)
+    network = place(copy.deepcopy(plain), device)
+    side = job["side"] - job["side"] % shape.stride
+    seen = torch.rand(1, 2 * shape.context_sections + 1, side, side, device=device)
+    forget_peak()
+    before = resident_bytes()
+    ours = predict_tile(network, seen, "max", device, "auto")
+    on_gpu = torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else None
+    memory = peak_bytes() - before if on_gpu is None else on_gpu
+    layers = convolutions_alone(network, seen, device)
+    ways: dict[str, Callable[[], Any]] = {
+        "ours": lambda: predict_tile(network, seen, "max", device, "auto"),
+        "naive": lambda: naive(plain, seen),
+        "convolutions": layers,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for call in ways.values():
+        call()
+    for _ in range(job["rounds"]):
+        for name, call in ways.items():
+            seconds[name].append(_seconds(call, device))
+    return {
+        "voxels": side * side,
+        "seconds": {name: median(times) for name, times in seconds.items()},
+        "precision": choose_precision("auto", device),
+        "largest_difference": float((ours - naive(plain, seen)).abs().max()),
+        "memory_bytes": memory,
+        "busy": busy_fraction(ways["ours"], device),
+        "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
+    }
+
+
+@torch.inference_mode()
+def naive(network: nn.Module, seen: Tensor) -> Tensor:
+    """The straight way: 8 eager passes in float32, all maps kept, then their maximum."""
+    maps = []
+    for turns, flip in ORIENTATIONS:
+        logits = network(orient(seen, turns, flip).contiguous())
+        maps.append(reverse(boundary_probability(logits), turns, flip))
+    return torch.stack(maps).amax(0)
+
+
+def convolutions_alone(network: nn.Module, seen: Tensor, device: str) -> Callable[[], None]:
+    """What runs the convolutions of 8 passes on inputs of their shapes, and nothing else."""
+    inputs: list[tuple[nn.Module, Tensor]] = []
+
+    def keep(module: nn.Module, given: tuple[Tensor, ...]) -> None:
+        inputs.append((module, torch.rand_like(given[0])))
+
+    hooks = [
+        module.register_forward_pre_hook(keep)
+        for module in network.modules()
+        if isinstance(module, CONVOLUTIONS)
+    ]
+    predict_tile(network, seen, "none", device, "auto")
+    for hook in hooks:
+        hook.remove()
+
+    @torch.inference_mode()
+    def run() -> None:
+        for _ in ORIENTATIONS:
+            with autocast(device, "auto"):
+                for module, given in inputs:
+                    module(given)
+
+    return run
+
+
+def busy_fraction(call: Callable[[], Any], device: str) -> float | None:
+    """Share of the time in which a GPU computes; ``None`` without one."""
+    if not device.startswith("cuda"):
+        return None
+    activities = [torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
+        seconds = _seconds(call, device)
+    computing = sum(event.self_device_time_total for event in profile.key_averages())
+    return float(computing / 1e6 / seconds)
+
+
+def _network(job: dict[str, Any]) -> tuple[nn.Module, AnyConfig]:
+    if "model" in job:
+        model = load_model(model_path(job["model"]))
+        return model.network, NETWORKS[str(model.shape["architecture"])].configured(model.shape)
+    known = NETWORKS[job["architecture"]]
+    shape = known.configured(job["shape"])
+    return known.build(shape), shape
+
+
+def _seconds(call: Callable[[], Any], device: str) -> float:
+    _wait(device)
+    began = time.perf_counter()
+    call()
+    _wait(device)
+    return time.perf_counter() - began
+
+
+def _wait(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    child_main(measure)
