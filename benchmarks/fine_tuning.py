@@ -1,11 +1,12 @@
 """Fine-tuning on 1, 3 and 10 annotated sections of ISBI 2012, scored on sections 14-19.
 
-The network to start from must never have seen ISBI 2012; ``configs/train/without_isbi2012.yaml``
-makes one. Every training is the command that ``docs/fine_tuning.md`` gives, with its defaults;
-beside it stand the network as it was and the same number of steps from scratch. Thresholds are
-chosen on the annotated sections; of the untouched network on those of the largest set.
+The network to start from must never have seen ISBI 2012, as the packaged ``without-isbi2012``
+(``configs/train/without_isbi2012.yaml``). Every training is the command that
+``docs/fine_tuning.md`` gives, with its defaults; beside it stand the network as it was and the same
+number of steps from scratch. Thresholds are chosen on the annotated sections; of the untouched
+network on those of the largest set.
 
-``python -m benchmarks.fine_tuning --data DATA --base MODEL``
+``python -m benchmarks.fine_tuning --data DATA``
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from benchmarks.quality import THRESHOLDS, label_row, models_of, volume_info
 from benchmarks.reports import write_whole
 from pipeline.config import parse_config
 from pipeline.evaluation.isbi import ThresholdScore, best, score_map, truth_sections
+from pipeline.packaged import model_path
 from workflows.base_model import Base
 from workflows.fine_tuning import FINE_TUNING, boundary_training
 from workflows.fingerprints import file_hash
@@ -112,7 +114,12 @@ def arguments() -> argparse.Namespace:
     """The options."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data sets")
-    parser.add_argument("--base", type=Path, required=True, help="model that never saw isbi2012")
+    parser.add_argument(
+        "--base",
+        type=model_path,
+        default="without-isbi2012",
+        help="packaged name or file of a model that never saw isbi2012",
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/benchmarks/fine_tuning"))
     parser.add_argument("--steps", type=int, help="of each training; the command's own otherwise")
     parser.add_argument("--device", default="auto")

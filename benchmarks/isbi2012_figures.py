@@ -33,7 +33,7 @@ def over_thresholds(
     title
         Of the figure.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     figure.suptitle(title)
     axes = figure.subplots(1, 2, sharex=True)
     for column, (axis, score) in enumerate(zip(axes, ("V_rand", "V_info"), strict=True)):
@@ -45,7 +45,7 @@ def over_thresholds(
         lowest = min(scores[column] for scores in partitions.values()) if partitions else 1
         axis.set(xlabel="threshold on P(boundary)", ylabel=score, ylim=(min(LOWEST, lowest), 1))
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize="small", loc="lower center")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
 
 

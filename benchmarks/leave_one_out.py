@@ -116,19 +116,29 @@ def without(name: str, everything: BoundaryTraining) -> BoundaryTraining:
 
 
 def trained_without(name: str, everything: BoundaryTraining, options: argparse.Namespace) -> Path:
-    """The model file, trained or trained further unless an earlier call finished it."""
+    """The model file, trained or trained further unless an earlier call finished it.
+
+    Raises
+    ------
+    ConfigError
+        If an earlier call trained there by another configuration.
+    """
     config = without(name, everything)
     folder = options.output / "leave_one_out" / config.name
     model: Path = folder / f"{config.name}.safetensors"
-    if model.exists():
-        return model
     if options.quick:
         training = config.training.model_copy(update={"steps": QUICK_STEPS})
         config = config.model_copy(update={"training": training})
-    elif options.minutes is not None:
-        config = begun(config, folder) or with_steps_for(
-            config, options.minutes, options.data, options.device
+    before = begun(config, folder)
+    other_steps = before is not None and before.training.steps != config.training.steps
+    if model.exists() and (before is None or (other_steps and options.minutes is None)):
+        raise ConfigError(
+            f"{folder} holds a network of another configuration; give another --output"
         )
+    if model.exists():
+        return model
+    if options.minutes is not None and not options.quick:
+        config = before or with_steps_for(config, options.minutes, options.data, options.device)
     command = f"python -m benchmarks.leave_one_out, without {name}"
     return train_boundaries(config, options.data, folder, device=options.device, command=command)
 

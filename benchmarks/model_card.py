@@ -1,4 +1,4 @@
-"""Write the shipped network's model card from its file's header and the benchmarks' results.
+"""Write the shipped networks' model cards from their files' headers and the benchmarks' results.
 
 ``python -m benchmarks.model_card [--results benchmarks/results]``
 """
@@ -18,16 +18,24 @@ SCORED = ("single pass", "mean TTA", "max TTA")
 
 
 def main() -> None:
-    """Write ``default.md`` beside the model."""
+    """Write ``<name>.md`` beside every shipped network."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=KEPT)
     results = parser.parse_args().results
-    path = model_path("default")
-    card = load_model(path).card
+    for name, scores in (("default", scores_of_default(results)), ("without-isbi2012", [])):
+        path = model_path(name)
+        lines = [*card_lines(name, load_model(path).card), *scores]
+        path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+        print(path.with_suffix(".md"))
+
+
+def card_lines(name: str, card: dict[str, Any]) -> list[str]:
+    """What the network is and what it learned from."""
     low, high = card["voxel_size_nm_range"]
     training = card["training"]
-    lines = [
-        "# Boundary network `default`",
+    start = card["started_from"]
+    return [
+        f"# Boundary network `{name}`",
         "",
         f"RC-SPCNet (Xiao et al. 2022) at a small width: {card['parameters']:,} parameters, "
         f"{shape(training['network'])}.",
@@ -37,13 +45,20 @@ def main() -> None:
         f"- **Halo**: {card['halo_pixels']} pixels, measured (largest difference between a tile "
         f"and more context: {card['halo_largest_difference'] * 255:.2f}/255).",
         f"- **Training**: {training['steps']} steps of {training['batch']}×{training['crop']}², "
-        f"seed {training['seed']}, on {card['device']}, torch {card['torch']}, started from "
-        f"`{card['started_from']}`; `{card['command']}`. See `docs/training.md`.",
+        f"seed {training['seed']}, on {card['device']}, torch {card['torch']}"
+        + (f", started from `{start}`" if start else "")
+        + f"; `{card['command']}`. See `docs/training.md`.",
         "- **Licence**: research and non-commercial use, see `LICENSE-WEIGHTS.md`.",
         "",
         "| trained on | sections | voxels, nm | terms at the source |",
         "|---|---|---|---|",
         *(_data_line(volume) for volume in card["data"]),
+    ]
+
+
+def scores_of_default(results: Path) -> list[str]:
+    """The part of the default network's card that holds its scores."""
+    return [
         "",
         "Scores on sections that it never saw (threshold chosen on training parts; `oracle`: best "
         "for the scored data itself):",
@@ -52,8 +67,6 @@ def main() -> None:
         "|---|---|---|---:|---:|---:|",
         *score_lines(results),
     ]
-    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
-    print(path.with_suffix(".md"))
 
 
 def shape(network: dict[str, Any]) -> str:

@@ -50,11 +50,11 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     network = place(copy.deepcopy(plain), device)
     side = job["side"] - job["side"] % shape.stride
     seen = torch.rand(1, 2 * shape.context_sections + 1, side, side, device=device)
+    on_gpu = device.startswith("cuda")
     forget_peak()
-    before = resident_bytes()
+    before = torch.cuda.memory_allocated(device) if on_gpu else resident_bytes()
     ours = predict_tile(network, seen, "max", device, "auto")
-    on_gpu = torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else None
-    memory = peak_bytes() - before if on_gpu is None else on_gpu
+    memory = (torch.cuda.max_memory_allocated(device) if on_gpu else peak_bytes()) - before
     layers = convolutions_alone(network, seen, device)
     ways: dict[str, Callable[[], Any]] = {
         "ours": lambda: predict_tile(network, seen, "max", device, "auto"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -20,6 +20,7 @@ PARTS = {
     "arand": "components of the map inside themselves, before they are grown",
 }
 """What the curves of a score are measured on."""
+IN_TABLE = "rows of the table (3D: grown)"
 DASHES = ("--", ":", "-.")
 COLOURS = tuple(mpl.color_sequences["tab10"])
 
@@ -40,7 +41,10 @@ def quality_figures(
     middle = len(result["raw"]) // 2
     drawn = {
         f"thresholds-{score}": threshold_figure(
-            score, curves, levels(rows, score, (MULTICUT, LIFTED, *further))
+            score,
+            curves,
+            levels(rows, score, (MULTICUT, LIFTED, *further)),
+            points(rows, score),
         )
         for score, curves in result["curves"].items()
     }
@@ -59,8 +63,22 @@ def levels(rows: list[Row], score: str, methods: tuple[str, ...]) -> dict[str, f
     }
 
 
+def points(rows: list[Row], score: str) -> dict[str, list[tuple[float, float]]]:
+    """Map -> threshold and score of its rows."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        value = getattr(row, score)
+        if row.threshold and value is not None:
+            name = row.method.removesuffix(f" ({SEEN})")
+            found.setdefault(name, []).append((float(row.threshold.split()[0]), value))
+    return found
+
+
 def threshold_figure(
-    score: str, curves: Mapping[str, Mapping[float, float]], lines: Mapping[str, float]
+    score: str,
+    curves: Mapping[str, Mapping[float, float]],
+    lines: Mapping[str, float],
+    marks: Mapping[str, Sequence[tuple[float, float]]] = {},
 ) -> Figure:
     """A score of maps over the threshold.
 
@@ -72,11 +90,17 @@ def threshold_figure(
         Map -> threshold on P(boundary), 0..1 -> score.
     lines
         Method without threshold -> score of its labels.
+    marks
+        Map -> threshold and score of its rows in the table, whose components are grown.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for colour, (name, curve) in zip(COLOURS, curves.items(), strict=False):
         axes.plot(list(curve), list(curve.values()), marker="o", ms=3, color=colour, label=name)
+        for threshold, value in marks.get(name, ()):
+            axes.plot(threshold, value, marker="X", ms=9, color=colour, markeredgecolor="black")
+    if marks:
+        axes.plot([], [], "X", ms=9, color="white", markeredgecolor="black", label=IN_TABLE)
     for index, (name, value) in enumerate(lines.items()):
         colour = COLOURS[(len(curves) + index) % len(COLOURS)]
         axes.axhline(

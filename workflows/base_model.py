@@ -66,11 +66,16 @@ def settings_of(settings: TrainingConfig, base: Base | None) -> TrainingConfig:
     Raises
     ------
     ConfigError
-        If the configuration asks for another network.
+        If the configuration asks for another network, or for crops that do not suit this one.
     """
     if base is None:
         return settings
     shape = base.shape
+    if settings.crop % shape.stride:
+        raise ConfigError(
+            f"training.crop = {settings.crop} is no multiple of {shape.stride}, which the network "
+            f"of {base.name} needs"
+        )
     if "network" not in settings.model_fields_set:
         return settings.model_copy(update={"network": shape})
     asked = settings.network.model_copy(update={"dropout": shape.dropout})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +34,7 @@ from pipeline.evaluation.regions import require_scored
 from pipeline.evaluation.scores import MapScores, Scores, label_scores, map_scores
 from pipeline.evaluation.slabs import Slab
 from workflows.kept_slabs import KeptSlabs, open_folder
-from workflows.progress import counted
+from workflows.progress import Advance, progress_bar
 from workflows.scored_sections import StoredSections
 
 MOMENT_SECONDS = 5.0
@@ -148,12 +148,18 @@ def _parts(
 
 @contextmanager
 def late_bar(name: str) -> Iterator[Callable[[int, int], None]]:
-    """As ``progress.counted``, but silent in the first moment."""
+    """A bar to call as ``progress(done, total)``, which comes only if the first moment is over."""
     began = time.monotonic()
-    with counted(name) as show:
+    with ExitStack() as stack:
+        shown: list[Advance] = []
+        last = 0
 
         def progress(done: int, total: int) -> None:
-            if time.monotonic() - began > MOMENT_SECONDS:
-                show(done, total)
+            nonlocal last
+            if shown:
+                shown[0](done - last, "")
+            elif done < total and time.monotonic() - began > MOMENT_SECONDS:
+                shown.append(stack.enter_context(progress_bar(name, total, completed=done)))
+            last = done
 
         yield progress

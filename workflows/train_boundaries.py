@@ -114,8 +114,10 @@ def train_boundaries(
     output.mkdir(parents=True, exist_ok=True)
     keep_to_its_data(output, chosen, [*volumes, *held_out], base)
     learned_from = record_of(chosen, data, base=base.path if base else None).header
+    weights = None if base is None else base.model.network.state_dict()
+    training = Training(volumes, settings, output / "checkpoint.pt", device, weights, held_out)
     write_yaml(output / CONFIGURATION, config, f"Written by: {command}")
-    training = _trained(volumes, held_out, settings, output, device, base)
+    _run(training, output)
     network = training.result
     if base is not None:
         network.load_state_dict(
@@ -185,17 +187,9 @@ def split_all(
     return [one for one, _ in parts], [held for _, held in parts if held is not None]
 
 
-def _trained(
-    volumes: Sequence[TrainingVolume],
-    held_out: Sequence[TrainingVolume],
-    settings: TrainingConfig,
-    output: Path,
-    device: str,
-    base: Base | None,
-) -> Training:
-    """The training after its last step."""
-    weights = None if base is None else base.model.network.state_dict()
-    training = Training(volumes, settings, output / "checkpoint.pt", device, weights, held_out)
+def _run(training: Training, output: Path) -> None:
+    """Train to the last step."""
+    settings = training.config
     first = training.step
     log = SummaryWriter(output / "tensorboard", purge_step=first)
     mean = 0.0
@@ -213,7 +207,6 @@ def _trained(
         log.close()
     if training.step < settings.steps:
         LOG.info("ended after %d steps: validation no longer improved", training.step)
-    return training
 
 
 def _validation_of(training: Training, held_out: Sequence[TrainingVolume]) -> dict[str, Any] | None:

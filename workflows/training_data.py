@@ -171,7 +171,7 @@ def load(
     training
         Without sections that teach nothing, where these are not needed as context.
     held_back
-        The part that is scored, if there is one.
+        The part that is scored, if there is one, with the sections that the network sees there.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def load(
     )
     if held is None:
         return training, None
-    scored = np.flatnonzero((held != IGNORE).any(axis=(1, 2)))
+    scored = np.flatnonzero(_with_neighbours((held != IGNORE).any(axis=(1, 2)), context))
     grey = opened.read_sections(begin, scored)
     return training, HeldBack(volume.name, grey, held[scored], volume.size_nm)
 

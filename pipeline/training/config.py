@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    WrapSerializer,
+    field_validator,
+    model_validator,
+)
 
-from pipeline.boundaries.networks import NETWORKS, NetworkConfig
+from pipeline.boundaries.networks import NETWORKS, AnyConfig, NetworkConfig
 from pipeline.boundaries.networks.rc_spcnet import RCSPCNetConfig
 from pipeline.training.augmentation import AugmentationConfig
 from pipeline.training.losses import LossConfig
@@ -42,12 +50,17 @@ class ValidationConfig(BaseModel):
     )
 
 
+def _named(network: AnyConfig, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    """With the architecture also where defaults are left out: each network has its own."""
+    return {"architecture": network.architecture, **handler(network)}
+
+
 class TrainingConfig(ScheduleConfig, LossConfig):
     """One training of a boundary network."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    network: NetworkConfig = Field(
+    network: Annotated[NetworkConfig, WrapSerializer(_named)] = Field(
         RCSPCNetConfig(),
         description="Architecture and shape of the network; 'shape: paper' takes that of its paper "
         "for keys that are not given.",
@@ -88,7 +101,9 @@ class TrainingConfig(ScheduleConfig, LossConfig):
             return values
         given = {k: v for k, v in values.items() if k != "shape"}
         architecture = given.get("architecture", RCSPCNetConfig().architecture)
-        paper = NETWORKS[architecture].paper if architecture in NETWORKS else None
+        if not isinstance(architecture, str) or architecture not in NETWORKS:
+            return given  # which the union refuses, naming those that there are
+        paper = NETWORKS[architecture].paper
         if values["shape"] != "paper" or paper is None:
             known = ", ".join(name for name, network in NETWORKS.items() if network.paper)
             raise ValueError(f"shape may only be 'paper', which these have: {known}")

@@ -80,7 +80,7 @@ def focal(logits: Tensor, target: Tensor, known: Tensor, config: LossConfig) -> 
     Lin et al., "Focal loss for dense object detection", ICCV 2017.
     """
     log_p = torch.log_softmax(logits.float(), dim=1)
-    p = log_p.exp()
+    p = log_p.exp().clamp(min=torch.finfo(log_p.dtype).tiny)  # 0 ** 0.5 has no gradient
     alpha, gamma = config.focal_alpha, config.focal_gamma
     boundary = alpha * target * p[:, 0] ** gamma * log_p[:, 1]
     inside = (1 - alpha) * (1 - target) * p[:, 1] ** gamma * log_p[:, 0]

@@ -125,6 +125,7 @@ def test_the_summary_has_the_mean_of_the_samples() -> None:
     assert table.rows == (("max TTA", "oracle", 0.5, 0.7, pytest.approx(0.6)),)
 
 
+@pytest.mark.slow
 def test_the_whole_program_scores_cropped_and_padded_files_alike(
     sample: Any, tmp_path: Path
 ) -> None:

@@ -66,6 +66,27 @@ def test_each_volume_is_scored_by_the_network_that_never_saw_it(data: Path) -> N
         assert [volume["name"] for volume in card["data"]] == [other]
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("--set", "training.network={architecture: u_net, width: 8, depth: 2}"),
+        ("--set", "training.steps=2"),
+        ("--quick",),
+    ],
+)
+def test_a_network_of_another_configuration_is_not_taken_for_the_one_asked_for(
+    data: Path, other: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leave_one_out, "QUICK_PIXELS", 48)
+    model = data / "out/leave_one_out/without-one/without-one.safetensors"
+    call(data, "--only", "one", *other)
+    made = model.read_bytes()
+    with pytest.raises(ConfigError, match=r"holds a network of another configuration"):
+        call(data, "--only", "one")
+    assert model.read_bytes() == made
+    call(data, "--only", "one", *other)
+
+
 def test_an_unknown_volume_is_refused(data: Path) -> None:
     with pytest.raises(ConfigError, match=r"--only three: .* has one, two"):
         call(data, "--only", "three")

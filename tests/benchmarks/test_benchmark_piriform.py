@@ -14,8 +14,9 @@ from small_benchmarks import small_config, synthetic_stack
 
 from benchmarks import piriform
 from benchmarks.piriform_data import read_stack
-from benchmarks.piriform_models import found_models, to_train
+from benchmarks.piriform_models import Models, found_models, to_train
 from benchmarks.published import NOT_MEASURED, read
+from benchmarks.quality import Row
 from pipeline.errors import InputError, LeakageError
 from workflows.train_boundaries import read_training, train_boundaries
 from workflows.train_edges import read_edge_training
@@ -88,6 +89,7 @@ def test_labels_of_another_shape_are_refused(stack: Any, tmp_path: Path) -> None
         read_stack(tmp_path, 3)
 
 
+@pytest.mark.slow
 def test_the_whole_program_fills_the_rows_it_has_models_for(
     stack: Any, config: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +109,30 @@ def test_the_whole_program_fills_the_rows_it_has_models_for(
     assert all(isinstance(score, float) and 0.3 < score <= 1 for score in shipped[:2])
     assert "train edges configs/train/edges_piriform.yaml" in found.tables[0].note
     assert {"shipped-3-section", "piriform-rcnet-4-thresholds-v_rand"} <= set(found.figures)
+
+
+def test_the_table_takes_maps_for_networks_and_labels_for_the_lifted_multicut() -> None:
+    def rows(shift: float, seen: str = "") -> list[Row]:
+        of_map = Row(f"max TTA{seen}", "0.70 oracle", 0.5 + shift, 0.5, None, None, None)
+        in_3d = Row(f"max TTA{seen}", "0.10 oracle", None, None, 0.1, 0.1, 0.1)
+        lifted = Row(f"+ lifted multicut{seen}", "", 0.6 + shift, 0.5, 0.1, 0.1, 0.1)
+        return [of_map, in_3d, lifted]
+
+    own = Models("piriform", "", own_forests=True)
+    found = {
+        "shipped": {3: rows(0.01), 4: rows(0.02)},
+        "piriform": {3: rows(0.03), 4: rows(0.25, " (seen in training)")},
+    }
+    table = piriform.comparison(found, [Models("shipped", ""), own])
+    lines = {row[0]: row[1:3] for row in table.rows}
+    assert lines["GCN"] == (None, None)
+    assert lines["RCNet"] == (NOT_MEASURED, NOT_MEASURED)
+    assert lines["RC-SPCNet"] == (0.53, "0.7500 (seen in training)")
+    assert lines["RC-SPCNet-LMC"] == (0.63, "0.8500 (seen in training)")
+    assert lines["shipped network, never saw mouse piriform cortex"] == (0.51, 0.52)
+    assert table.columns[1:] == ("stack 3", "stack 4", "paper, stack 3", "paper, stack 4")
+    only_shipped = piriform.comparison(found, [Models("shipped", ""), Models("piriform", "")])
+    assert only_shipped.rows[8][1:3] == (NOT_MEASURED, NOT_MEASURED)  # forests of its own lack
 
 
 def test_forests_go_with_the_network_whose_folds_they_saw(tmp_path: Path) -> None:
@@ -132,6 +158,7 @@ def test_forests_go_with_the_network_whose_folds_they_saw(tmp_path: Path) -> Non
         found_models(tmp_path)
 
 
+@pytest.mark.slow
 def test_training_reads_the_stacks_and_their_scores_are_refused_afterwards(
     stack: Any, config: Path, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ from small_benchmarks import small_config, synthetic_stack
 from benchmarks import fib25, snemi3d
 from benchmarks.published import read
 from benchmarks.quality import Row, arguments, moved_nodes, scored_part, thresholded
-from benchmarks.quality_figures import levels, threshold_figure
+from benchmarks.quality_figures import levels, points, threshold_figure
 from benchmarks.quality_rows import label_row, marked, score_table, worst_table
 from benchmarks.thresholded_maps import component_errors, map_row_2d, map_row_3d
 
@@ -112,10 +112,14 @@ def test_the_worst_errors_carry_their_place() -> None:
 
 
 def test_lines_of_labels_lie_beside_the_curves_of_maps() -> None:
-    figure = threshold_figure("arand", {"max TTA": {0.1: 0.5, 0.2: 0.25}}, {"multicut": 0.125})
-    (axes,) = figure.axes
-    curve, line = axes.get_lines()
+    row = Row("max TTA", "0.20 oracle", None, None, 0.375, 0.2, 0.3)
+    marks = points([row, Row("multicut", "", None, None, 0.125, 0.2, 0.3)], "arand")
+    assert marks == {"max TTA": [(0.2, 0.375)]}
+    curves = {"max TTA": {0.1: 0.5, 0.2: 0.25}}
+    (axes,) = threshold_figure("arand", curves, {"multicut": 0.125}, marks).axes
+    curve, mark, _, line = axes.get_lines()
     assert list(curve.get_ydata()) == [0.5, 0.25]
+    assert (list(mark.get_xdata()), list(mark.get_ydata())) == ([0.2], [0.375])
     assert set(line.get_ydata()) == {0.125}
 
 

@@ -16,6 +16,7 @@ import yaml
 from small_pipeline import SECTIONS_NM, paint_tissue, save_dark_network, write_volume
 
 from pipeline.boundaries.model import load_model, save_model
+from pipeline.boundaries.networks import NETWORKS
 from pipeline.boundaries.networks.rc_spcnet import RCSPCNet, RCSPCNetConfig
 from pipeline.cli import main
 from pipeline.errors import ConfigError, ModelError
@@ -142,6 +143,18 @@ def test_one_of_five_sections_is_held_back_and_scored_before_and_after(
         ("after", tuned / "mine.safetensors"),
     ):
         assert card["held_back"][key] == score_held_back(model, [held], "cpu")
+
+
+@pytest.mark.parametrize(("context", "z"), [(0, [3]), (1, [2, 3, 4]), (3, [1, 2, 3, 4, 5])])
+def test_a_held_back_section_is_scored_among_those_that_the_network_sees(
+    context: int, z: list[int], data: Path
+) -> None:
+    (volume,) = volumes(data)
+    chosen = volume.model_copy(update={"held_back": (3, 4, 0, 64, 0, 256)})
+    _, held = load(chosen, Path(), context)
+    assert held is not None
+    assert np.array_equal(held.raw, TISSUE.raw[z])
+    assert (held.target != 255).any(axis=(1, 2)).tolist() == [place == 3 for place in z]
 
 
 def test_a_perfect_map_has_perfect_scores(tmp_path: Path) -> None:
@@ -368,6 +381,22 @@ def test_a_network_is_not_needed_beside_a_model_to_start_from(data: Path, tmp_pa
     assert load_model(path).shape["stem"] == 8
     with pytest.raises(ModelError, match="no model"):
         train_boundaries(config, Path(), tmp_path / "b", start="nobody")
+
+
+def test_crops_that_the_network_to_start_from_cannot_see_are_refused(
+    data: Path, tmp_path: Path
+) -> None:
+    config = boundary_training(volumes(data), "m", start=None, steps=1)
+    shape = NETWORKS["u_net"].configured({"width": 8, "depth": 4})
+    card = {"halo_pixels": 16, "stride_pixels": 16}
+    path = tmp_path / "deep.safetensors"
+    save_model(path, NETWORKS["u_net"].build(shape), shape.model_dump(), card)
+    small = config.training.model_copy(update={"crop": 40})
+    with pytest.raises(ConfigError, match="crop = 40 is no multiple of 16"):
+        train_boundaries(
+            config.model_copy(update={"training": small}), Path(), tmp_path / "c", start=path
+        )
+    assert not (tmp_path / "c").exists()
 
 
 def test_bright_membranes_and_a_dark_section_are_learned_as_run_would_show_them(

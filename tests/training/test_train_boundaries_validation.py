@@ -97,6 +97,16 @@ def test_every_network_is_trained_by_the_same_file(
     assert model.context_sections == context
     assert model.card["context_sections"] == context
     assert model.stride == model.card["stride_pixels"]
+    kept = read_training(tmp_path / "out" / "training.yaml").training.network
+    assert kept.model_dump(mode="json") == model.shape
+
+
+def test_a_refused_configuration_leaves_the_folder_as_it_was(data: Path, tmp_path: Path) -> None:
+    path = train(data, tmp_path / "out")
+    before = {p.name: p.read_bytes() for p in path.parent.iterdir() if p.is_file()}
+    with pytest.raises(ConfigError, match="made with another configuration"):
+        train(data, tmp_path / "out", "training.steps=3")
+    assert {p.name: p.read_bytes() for p in path.parent.iterdir() if p.is_file()} == before
 
 
 def test_pixels_of_another_size_are_stated_in_the_card(data: Path, tmp_path: Path) -> None:
@@ -147,6 +157,9 @@ def test_set_overrides_keys_on_the_command_line(data: Path, tmp_path: Path) -> N
         ("training.steps=[", "the value is not YAML"),
         ("name.first=a", "there are no keys below 'small'"),
         ("training.stepz=3", "training.stepz = 3: Extra inputs are not permitted"),
+        ("training.network.architecture=[rcnet]", "Input tag '['rcnet']'"),
+        ("training.network={shape: paper, architecture: [rcnet]}", "Input tag '['rcnet']'"),
+        ("training.network={shape: paper, architecture: vgg}", "Input tag 'vgg'"),
         ("training.network.shape=wide", "shape may only be 'paper'"),
         ("training.crop=36", "multiple of 8"),
     ],

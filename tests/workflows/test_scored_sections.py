@@ -18,7 +18,7 @@ from pipeline.evaluation import OF_ALL, evaluate_families, evaluate_labels, eval
 from pipeline.evaluation.regions import Region, scored_voxels
 from pipeline.evaluation.skeletons import expected_run_length, nodes_inside, read_swc
 from pipeline.store import StoredVolume, stored_labels, stored_map
-from workflows import scored_sections
+from workflows import scored_sections, scoring
 from workflows.results import print_scores
 from workflows.score_options import score_skeletons
 from workflows.scored_sections import StoredSections, kind_of, slab_depth
@@ -191,6 +191,17 @@ def test_sections_that_do_not_exist_and_a_damaged_page_are_named(tmp_path: Path)
     paths[1].write_bytes(content)
     with pytest.raises(InputError, match="page 7 is damaged"):
         print_scores(*paths)
+
+
+def test_a_bar_comes_only_where_scoring_takes_longer_than_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sections = opened(tmp_path, "zarr")
+    score_label_sections(sections, "labels")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(scoring, "MOMENT_SECONDS", -1.0)
+    score_label_sections(sections, "labels")
+    assert "scores, sections: 11/11 steps" in capsys.readouterr().err
 
 
 def test_workers_change_no_score(tmp_path: Path) -> None:
