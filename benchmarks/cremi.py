@@ -29,6 +29,7 @@ from benchmarks.cremi_data import (
     without_band,
 )
 from benchmarks.datasets import Dataset
+from benchmarks.endings import as_program
 from benchmarks.published import Cell, Table, publish
 from benchmarks.quality import (
     QUICK_PIXELS,
@@ -162,4 +163,4 @@ def summary(rows: Mapping[str, Sequence[Row]]) -> Table:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25
+from benchmarks.endings import as_program
 from benchmarks.published import publish
 from benchmarks.quality import LIFTED, Row, arguments, graph_sentence, label_row, run
 from benchmarks.quality_figures import quality_figures
@@ -72,4 +73,4 @@ def ffn_rows(
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -26,6 +26,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.datasets import ISBI2012, Dataset
+from benchmarks.endings import as_program
 from benchmarks.isbi2012_cross_validation import FoldScores, cross_validated
 from benchmarks.isbi2012_figures import over_thresholds, side_by_side
 from benchmarks.isbi2012_folds import BASE, FOLDS, STEPS, network_without
@@ -267,4 +268,4 @@ def named(part: Dataset) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -124,7 +124,8 @@ def trained_without(name: str, everything: BoundaryTraining, options: argparse.N
         If an earlier call trained there by another configuration.
     """
     config = without(name, everything)
-    folder = options.output / "leave_one_out" / config.name
+    folder = options.output / ("leave_one_out_quick" if options.quick else "leave_one_out")
+    folder /= config.name
     model: Path = folder / f"{config.name}.safetensors"
     if options.quick:
         training = config.training.model_copy(update={"steps": QUICK_STEPS})

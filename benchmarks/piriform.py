@@ -18,6 +18,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from benchmarks.endings import as_program
 from benchmarks.papers import paper_table
 from benchmarks.piriform_data import FOLDER, TEST_STACKS, VOXEL_SIZE_NM, Stack, read_stack
 from benchmarks.piriform_models import SHIPPED, TRAINED, Models, found_models, to_train
@@ -167,4 +168,4 @@ def _note(models: Sequence[Models]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

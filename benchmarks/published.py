@@ -211,14 +211,20 @@ def command_line() -> str:
 
 def _portable(word: str, option: str) -> str:
     flag, equals, value = word.partition("=")
-    if flag.startswith("--") and equals:
-        return f"{flag}={_portable(value, flag)}"
+    if not equals or Path(flag).is_absolute():
+        return shlex.quote(_elsewhere(word, option))
+    named = flag if flag.startswith("--") else ""  # else stage.key=FILE or NAME=FILE,FILE
+    parts = ",".join(_elsewhere(part, named) for part in value.split(","))
+    return shlex.quote(f"{flag}={parts}")
+
+
+def _elsewhere(word: str, option: str) -> str:
     path = Path(word)
     if not path.is_absolute():
-        return shlex.quote(word)
+        return word
     if path.is_relative_to(ROOT):
-        return shlex.quote(path.relative_to(ROOT).as_posix())
-    return option.removeprefix("--").upper() or shlex.quote(path.name)
+        return path.relative_to(ROOT).as_posix()
+    return option.removeprefix("--").upper() or path.name
 
 
 def _save(figure: Figure, path: Path) -> None:

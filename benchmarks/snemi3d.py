@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.datasets import SNEMI3D
+from benchmarks.endings import as_program
 from benchmarks.papers import paper_table
 from benchmarks.published import Table, publish
 from benchmarks.quality import arguments, graph_sentence, run
@@ -45,4 +46,4 @@ def main(argv: Sequence[str] | None = None) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

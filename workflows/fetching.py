@@ -317,7 +317,11 @@ def _check_room(path: Path, url: str, missing: int | None) -> None:
 
 
 def _check_scheme(url: str) -> None:
-    if urlsplit(url).scheme not in SCHEMES:
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError as error:
+        raise InputError(f"{url}: is no address ({error})") from error
+    if scheme not in SCHEMES:
         raise InputError(f"{url}: only https addresses are fetched")
 
 

@@ -248,6 +248,7 @@ def _imported(
             raise InputError(f"{file}: has shape {foreign.shape}; z, y, x is needed")
         z, y, x = foreign.shape
     work.mkdir(parents=True, exist_ok=True)
+    note.unlink(missing_ok=True)  # killed after the import, it would vouch for another file's
     with counted(f"import {name}") as progress:
         import_volume(
             source,

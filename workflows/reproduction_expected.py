@@ -21,6 +21,7 @@ from pipeline.errors import ConfigError, OutputError
 from pipeline.store.nodes import write_atomically
 from workflows.reproduction import Form
 
+CHANGED = ("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(exclude,top)*.json")
 VERSIONS = ("neuron-pipeline", "torch", "numpy", "bioimage-cpp")
 
 
@@ -70,11 +71,20 @@ def record(reproduction: Path, form: Form, expected: Expected) -> Path:
 
     Raises
     ------
+    ConfigError
+        If scores that were recorded before are missing now.
     OutputError
         If the file cannot be written, as in an installed package.
     """
     path = _path(reproduction)
-    forms = {**_read(path).forms, form: expected}
+    before = _read(path).forms
+    missing = sorted(set(before[form].scores) - set(expected.scores)) if form in before else []
+    if missing:
+        raise ConfigError(
+            f"{path} has {', '.join(missing)}, which could not be scored now; give --data with all "
+            "truths, or remove the file first"
+        )
+    forms = {**before, form: expected}
     content = _File(forms=dict(sorted(forms.items()))).model_dump(mode="json")
     try:
         write_atomically(path, content)
@@ -129,11 +139,14 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Short hash of the checkout that this file lies in; ``release``: it lies in none."""
+    """Short hash of the checkout that this file lies in; ``release``: it lies in none.
+
+    Records of other forms may differ from it: they are written one after the other.
+    """
     head = _git("rev-parse", "--short", "HEAD")
     if not head:
         return "release"
-    return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    return head + ("+" if _git(*CHANGED) else "")
 
 
 def _git(*arguments: str) -> str:

@@ -138,6 +138,8 @@ def print_scores(
     options = options or ScoreOptions()
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise ConfigError(f"--json {json_file}: there is no folder {json_file.parent}")
+    if json_file is not None and json_file.is_dir():
+        raise ConfigError(f"--json {json_file}: is a folder; give a file")
     if score_map and (options.worst or options.skeletons):
         raise ConfigError("--worst and --skeletons need labels; leave --map out")
     grid = input_grid_of(prediction)

@@ -75,7 +75,8 @@ def with_seen(scores: str, verdict: Verdict) -> str:
 
 
 def _verdict(prediction: Path, box: Box, shape: Triple, stages: Sequence[Stage]) -> Verdict:
-    store = next((p for p in (prediction, *prediction.parents) if is_output(p)), None)
+    there = prediction.resolve()  # a link to an array still lies in its output
+    store = next((p for p in (there, *there.parents) if is_output(p)), None)
     if store is None:
         return Verdict(unknown=("a bare prediction does not say which models made it",))
     output = Output.open(store)

@@ -26,8 +26,11 @@ from pipeline.cli import (
 )
 from pipeline.errors import PipelineError
 
-OF_THE_MACHINE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-"""Not allowed, read only, full: people can do something about these."""
+OF_THE_MACHINE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.EISDIR, errno.ENOTDIR),
+)
+"""Not allowed, read only, full, a folder for a file: people can do something about these."""
 
 BEGIN, END = 350, 120
 """Characters of a very long message that are shown."""

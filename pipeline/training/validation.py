@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from pipeline.evaluation.isbi import best, score_map, truth_sections
 from pipeline.training.augmentation import finer, warp
 from pipeline.training.config import TrainingConfig
 from pipeline.training.losses import LOSSES
+from pipeline.training.targets import IGNORE
 from pipeline.training.volumes import TrainingVolume
 
 THRESHOLDS = tuple(round(0.1 * i, 1) for i in range(1, 10))
@@ -85,7 +86,8 @@ def split(
     Returns
     -------
     learned, validated
-        ``None``: nothing is held out.
+        ``None``: nothing is held out. In an isotropic volume the section beside those held out
+        is only context: its borders along z tell of them.
 
     Raises
     ------
@@ -127,7 +129,13 @@ def _split_at(
 ) -> tuple[TrainingVolume, TrainingVolume]:
     begin, end = held
     other = slice(end, None) if begin == 0 else slice(0, begin)
-    return volume.part(other), volume.part(slice(begin, end))
+    learned, beside = volume.part(other), 0 if begin == 0 else -1
+    if volume.isotropic and len(learned.target) > 1:
+        # Borders along z of the section beside those held out were drawn with their truth.
+        target = learned.target.copy()
+        target[beside] = IGNORE
+        learned = replace(learned, target=target)
+    return learned, volume.part(slice(begin, end))
 
 
 def whole_sections(volume: TrainingVolume, config: TrainingConfig) -> list[WholeSection]:

@@ -71,13 +71,11 @@ def test_each_volume_is_scored_by_the_network_that_never_saw_it(data: Path) -> N
     [
         ("--set", "training.network={architecture: u_net, width: 8, depth: 2}"),
         ("--set", "training.steps=2"),
-        ("--quick",),
     ],
 )
 def test_a_network_of_another_configuration_is_not_taken_for_the_one_asked_for(
-    data: Path, other: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    data: Path, other: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(leave_one_out, "QUICK_PIXELS", 48)
     model = data / "out/leave_one_out/without-one/without-one.safetensors"
     call(data, "--only", "one", *other)
     made = model.read_bytes()
@@ -85,6 +83,13 @@ def test_a_network_of_another_configuration_is_not_taken_for_the_one_asked_for(
         call(data, "--only", "one")
     assert model.read_bytes() == made
     call(data, "--only", "one", *other)
+
+
+def test_a_quick_network_is_kept_apart(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leave_one_out, "QUICK_PIXELS", 48)
+    call(data, "--only", "one", "--quick")
+    assert not (data / "out/leave_one_out").exists()
+    assert (data / "out/leave_one_out_quick/without-one/without-one.safetensors").exists()
 
 
 def test_an_unknown_volume_is_refused(data: Path) -> None:

@@ -190,8 +190,10 @@ def test_a_cell_that_was_marked_already_is_marked_once() -> None:
 def test_the_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     arguments = ["--data", "/srv/em volumes", "--output=/scratch/x", "--set", "a.b=[1, 2]"]
+    arguments += ["--set", "a.c=/srv/net.x", "--forests", f"u={ROOT / 'runs' / 'e'},/srv/l"]
     inside = str(ROOT / "runs" / "benchmarks")
     monkeypatch.setattr(sys, "argv", ["x.py", *arguments, "--take", inside, "/srv/stack.tif"])
     assert command_line().split(" ", 3)[3] == (
-        "--data DATA --output=OUTPUT --set 'a.b=[1, 2]' --take runs/benchmarks stack.tif"
+        "--data DATA --output=OUTPUT --set 'a.b=[1, 2]' --set a.c=net.x --forests u=runs/e,l "
+        "--take runs/benchmarks stack.tif"
     )

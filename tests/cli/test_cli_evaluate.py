@@ -160,3 +160,12 @@ def test_what_cannot_be_scored_is_one_line(
     assert answer.code == 2
     assert len(answer.errors) == 1
     assert message in answer.errors[0]
+
+
+def test_a_folder_in_place_of_the_json_is_refused_before_anything_is_scored(
+    call: Any, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    answer = call("evaluate", *files, "--json", tmp_path)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert "is a folder" in answer.errors[0]

@@ -115,6 +115,16 @@ def test_a_map_is_refused_too(call: Callable[..., Any], data: Path, output: Path
     assert "sections 3:4" in answer.errors[0]
 
 
+def test_a_link_to_an_array_hides_nothing(
+    call: Callable[..., Any], data: Path, output: Path, tmp_path: Path
+) -> None:
+    link = tmp_path / "labels.zarr"
+    link.symlink_to(output / "labels" / "neurons" / "0")
+    answer = call("evaluate", link, data / "bodies.tif")
+    assert answer.code == 2
+    assert "first.safetensors learned" in answer.errors[-1]
+
+
 def test_a_run_with_truth_ends_with_marked_scores(
     call: Callable[..., Any], data: Path, network: Path, output: Path, tmp_path: Path
 ) -> None:

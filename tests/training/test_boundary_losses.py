@@ -87,6 +87,17 @@ def test_without_focus_the_focal_loss_is_half_the_cross_entropy() -> None:
     )
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 0.5, 1.0, 2.0])
+def test_the_focal_loss_has_a_gradient_where_the_network_is_certain(gamma: float) -> None:
+    wrong = torch.tensor([120.0, -120.0])
+    logits = torch.stack((-wrong, wrong))[None, :, None].requires_grad_()
+    target = row([0.0, 1.0])
+    focal(logits, target, row([1.0, 1.0]), LossConfig(focal_gamma=gamma)).backward()
+    assert logits.grad is not None
+    assert bool(logits.grad.isfinite().all())
+    assert logits.grad[0, 1, 0, 0] > 0 > logits.grad[0, 1, 0, 1]
+
+
 @pytest.mark.parametrize("sigma", [0.6, 2.0, 5.0])
 def test_nearness_is_the_gaussian_of_the_distance_to_the_nearest_boundary(sigma: float) -> None:
     boundary = np.random.default_rng(0).random((23, 17)) < 0.02

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,6 +81,18 @@ def test_named_sections_in_the_middle_or_all_or_none_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match="grid: validation_sections"):
         split(grid(), 0, sections)
+
+
+@pytest.mark.parametrize(("sections", "beside"), [((0, 3), 0), ((7, 10), -1)])
+def test_borders_with_held_out_sections_teach_nothing_in_isotropic_volumes(
+    sections: tuple[int, int], beside: int
+) -> None:
+    volume = replace(grid(), isotropic=True)
+    before = volume.target.copy()
+    learned, _ = split(volume, 0, sections)
+    blank = (learned.target == IGNORE).all(axis=(1, 2))
+    assert np.flatnonzero(blank).tolist() == [beside % 7]
+    np.testing.assert_array_equal(volume.target, before)
 
 
 def test_a_share_that_leaves_nothing_is_refused() -> None:

@@ -149,6 +149,11 @@ def test_only_https_is_fetched(url: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_broken_address_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no address"):
+        fetch("https://[x/a", tmp_path / "a")
+
+
 def test_a_redirection_away_from_https_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

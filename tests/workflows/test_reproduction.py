@@ -13,7 +13,7 @@ import tifffile
 import yaml
 from pydantic import ValidationError
 
-from pipeline.errors import InputError
+from pipeline.errors import ConfigError, InputError
 from workflows.reproduction import Extent, Reproduction, all_reproductions
 from workflows.reproduction_data import (
     Found,
@@ -260,6 +260,14 @@ def test_a_record_is_kept_by_form(tmp_path: Path) -> None:
     record(path, "full", expected(a=3.0))
     assert read_expected(path, "full") == expected(a=3.0)
     assert read_expected(path, "quick") == expected(a=2.0)
+
+
+def test_a_record_is_not_replaced_by_one_that_lacks_scores(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    record(path, "full", expected(a=1.0, b=2.0))
+    with pytest.raises(ConfigError, match="has b, which could not be scored now"):
+        record(path, "full", expected(a=1.0))
+    assert read_expected(path, "full") == expected(a=1.0, b=2.0)
 
 
 @pytest.mark.parametrize(
