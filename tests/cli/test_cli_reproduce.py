@@ -368,8 +368,7 @@ def test_the_shipped_models_on_a_corner_of_the_sample(call: Any, tmp_path: Path)
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("form", [(), ("--quick",)])
+@pytest.mark.parametrize("form", [("--quick",), pytest.param((), marks=pytest.mark.slow)])
 def test_the_sample_is_reproduced(call: Any, tmp_path: Path, form: tuple[str, ...]) -> None:
     answer = call("reproduce", "sample", *form, "--output", tmp_path / "out")
     assert answer.code == 0, answer.err
