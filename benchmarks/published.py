@@ -12,10 +12,12 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from benchmarks.reports import ROOT, commit, machine, machine_sentence, write_whole
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 DOTS_PER_INCH = 120
+LARGEST_BYTES = 1_000_000
+"""Of a file that ``benchmarks.results`` keeps."""
 _HEADING = re.compile(r"^(#+) ", re.MULTILINE)
 _COMMIT = commit()
 """Taken when the benchmark starts: the tree may be another one when it ends."""
@@ -229,8 +233,19 @@ def _elsewhere(word: str, option: str) -> str:
 
 def _save(figure: Figure, path: Path) -> None:
     """The same bytes for the same figure: no date, no version of matplotlib."""
-    partial = path.with_name(f".{path.name}")
+    drawn = BytesIO()
     figure.savefig(
-        partial, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight", metadata={"Software": None}
+        drawn, format="png", dpi=DOTS_PER_INCH, bbox_inches="tight", metadata={"Software": None}
     )
+    partial = path.with_name(f".{path.name}")
+    partial.write_bytes(_small(drawn.getvalue()))
     partial.replace(path)
+
+
+def _small(png: bytes) -> bytes:
+    """The picture in 256 colours if it is larger than what is kept."""
+    if len(png) <= LARGEST_BYTES:
+        return png
+    fewer = BytesIO()
+    Image.open(BytesIO(png)).convert("RGB").quantize(256).save(fewer, "png", optimize=True)
+    return fewer.getvalue()

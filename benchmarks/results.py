@@ -15,14 +15,19 @@ from pathlib import Path
 
 from benchmarks.headlines import summary
 from benchmarks.papers import papers
-from benchmarks.published import Published, as_markdown, figure_file, read, table_markdown
+from benchmarks.published import (
+    LARGEST_BYTES,
+    Published,
+    as_markdown,
+    figure_file,
+    read,
+    table_markdown,
+)
 from benchmarks.reports import write_whole
 from pipeline.errors import InputError
 
 HERE = Path(__file__).parent
 KEPT, PAGE = HERE / "results", HERE / "RESULTS.md"
-LARGEST_BYTES = 1_000_000
-"""Of a file that the repository takes."""
 ORDER = (
     *("isbi2012", "piriform", "snemi3d", "fib25", "cremi"),
     *("atum_sem", "planes", "fine_tuning", "defects"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from benchmarks import published
 from benchmarks.published import (
@@ -197,3 +198,14 @@ def test_the_command_names_no_folder_of_this_machine(monkeypatch: pytest.MonkeyP
         "--data DATA --output=OUTPUT --set 'a.b=[1, 2]' --set a.c=net.x --forests u=runs/e,l "
         "--take runs/benchmarks stack.tif"
     )
+
+
+def test_a_figure_that_is_too_large_to_keep_gets_256_colours(tmp_path: Path) -> None:
+    figure = Figure(figsize=(8, 8))
+    noise = np.random.default_rng(0).random((900, 900, 3))
+    figure.add_subplot().imshow(noise, interpolation="nearest")
+    publish(tmp_path, "noise", "Noise", (), figures={"all": figure})
+    with Image.open(tmp_path / "noise-all.png") as picture:
+        assert picture.mode == "P"
+        assert len(picture.getcolors() or ()) > 100
+    assert (tmp_path / "noise-all.png").stat().st_size < published.LARGEST_BYTES
