@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from pipeline.errors import ConfigError, ModelError
+from pipeline.errors import ConfigError, ModelError, PipelineError
 
 
 def model_path(name_or_path: str | Path) -> Path:
@@ -16,10 +16,7 @@ def model_path(name_or_path: str | Path) -> Path:
     ModelError
         If neither exists; lists the packaged names.
     """
-    path = _found(name_or_path, "models", ".safetensors")
-    if path is None:
-        raise ModelError(_missing("model", name_or_path, packaged_models()))
-    return path
+    return _path(name_or_path, "model", "models", ".safetensors", ModelError)
 
 
 def preset_path(name_or_path: str | Path) -> Path:
@@ -30,10 +27,7 @@ def preset_path(name_or_path: str | Path) -> Path:
     ConfigError
         If neither exists; lists the packaged names.
     """
-    path = _found(name_or_path, "presets", ".yaml")
-    if path is None:
-        raise ConfigError(_missing("preset", name_or_path, packaged_presets()))
-    return path
+    return _path(name_or_path, "preset", "presets", ".yaml", ConfigError)
 
 
 def reproduction_path(name_or_path: str | Path) -> Path:
@@ -44,10 +38,7 @@ def reproduction_path(name_or_path: str | Path) -> Path:
     ConfigError
         If neither exists; lists the packaged names.
     """
-    path = _found(name_or_path, "reproductions", ".yaml")
-    if path is None:
-        raise ConfigError(_missing("reproduction", name_or_path, packaged_reproductions()))
-    return path
+    return _path(name_or_path, "reproduction", "reproductions", ".yaml", ConfigError)
 
 
 def packaged_sample() -> Path:
@@ -70,12 +61,20 @@ def packaged_reproductions() -> tuple[str, ...]:
     return _names("reproductions", ".yaml")
 
 
-def _found(name_or_path: str | Path, kind: str, suffix: str) -> Path | None:
+def _path(
+    name_or_path: str | Path, what: str, kind: str, suffix: str, error: type[PipelineError]
+) -> Path:
+    """A file that exists, or the packaged one of this name; else ``error``, with the names."""
     path = Path(name_or_path)
     if path.is_file():
         return path
-    name = str(name_or_path)
-    return _folder(kind) / f"{name}{suffix}" if name in _names(kind, suffix) else None
+    names = _names(kind, suffix)
+    if str(name_or_path) in names:
+        return _folder(kind) / f"{name_or_path}{suffix}"
+    raise error(
+        f"no {what} {str(name_or_path)!r}: neither a file nor a packaged {what} "
+        f"(packaged: {', '.join(names) or 'none'})"
+    )
 
 
 def _names(kind: str, suffix: str) -> tuple[str, ...]:
@@ -85,8 +84,3 @@ def _names(kind: str, suffix: str) -> tuple[str, ...]:
 
 def _folder(kind: str) -> Path:
     return Path(str(resources.files("pipeline"))) / "data" / kind
-
-
-def _missing(what: str, asked: str | Path, names: tuple[str, ...]) -> str:
-    known = ", ".join(names) or "none"
-    return f"no {what} {str(asked)!r}: neither a file nor a packaged {what} (packaged: {known})"

@@ -15,7 +15,9 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from pipeline.forests.calibration import Reliability, reliability
 from pipeline.views.files import save_figure
 from pipeline.views.forest_figure import ForestPanel, forest_figure
-from workflows.edge_forests import Evidence, Fitted, Forests, family_of, log_loss
+from workflows.column_families import family_of, log_loss
+from workflows.edge_forests import Forests
+from workflows.forest_fitting import Evidence, Fitted
 
 SHOWN_COLUMNS = 20
 Report = dict[str, Any]

@@ -21,9 +21,9 @@ from pipeline.forests.calibration import cross_calibrated, fit_calibration
 from pipeline.lifted.problem import feature_units
 from pipeline.marks import section_marks
 from workflows import edge_parts
-from workflows.edge_forests import PLACES, Rows, fit_rows
 from workflows.edge_parts import feature_names, targets_of
 from workflows.edge_report import scores
+from workflows.forest_fitting import PLACES, Rows, fit_rows
 from workflows.in_memory import reconstruct_array
 from workflows.train_boundaries import BoundaryTraining, train_boundaries
 from workflows.train_edges import EdgeTraining, ForestConfig, Part, fit_forests, train_edges
