@@ -16,9 +16,11 @@ class AnnotatedVolume(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(description="Name for messages and the model card.")
-    raw: str = Field(description="Grey values, zyx: OME-Zarr, zarr array or TIFF.")
+    raw: str = Field(
+        description="Grey values, zyx: OME-Zarr or zarr array (path or address), or TIFF."
+    )
     truth: str = Field(
-        description="Ground truth, zyx, from the same first voxel on: OME-Zarr, zarr array or TIFF."
+        description="Ground truth, zyx, from the same first voxel on; files as of raw."
     )
     truth_kind: Literal["labels", "membranes", "cells"] = Field(
         description="Labels of neurites, a mask of membranes, or a mask whose 0 is membrane."

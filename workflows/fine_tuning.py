@@ -11,6 +11,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +134,11 @@ def with_steps_for(
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         training = Training(volumes, settings, Path(folder) / "timed.pt", device, weights, held_out)
-        progress = training.run()
-        for _ in range(min(TIMED_STEPS, settings.steps)):
-            began = time.monotonic()
-            next(progress)
-            seconds.append(time.monotonic() - began)
+        with closing(training.run()) as progress:
+            for _ in range(min(TIMED_STEPS, settings.steps)):
+                began = time.monotonic()
+                next(progress)
+                seconds.append(time.monotonic() - began)
     steps = max(10, round(60 * minutes / statistics.median(seconds)))
     LOG.info("%d steps of %.2f s in %g minutes", steps, statistics.median(seconds), minutes)
     training_config = config.training.model_copy(update={"steps": steps})

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.contract import Box
 from pipeline.errors import InputError
+from pipeline.store import Place, as_place
 from pipeline.training.targets import known_voxels
 from workflows.annotated_volume import AnnotatedVolume
 from workflows.voxel_files import VoxelFile, open_annotation, open_grey
@@ -61,6 +62,25 @@ class OpenedVolume:
         return read[0] if len(read) == 1 else np.concatenate(read)
 
 
+def placed(data: Path, text: str) -> Place:
+    """Where a volume lies: below a folder, or at its own address.
+
+    Parameters
+    ----------
+    data
+        Folder that paths are relative to.
+    text
+        A path, absolute or not, or an address as ``run`` takes it: ``s3://bucket/volume.zarr``.
+
+    Raises
+    ------
+    InputError
+        If nothing can be read from such an address.
+    """
+    place = as_place(text)
+    return data / place if isinstance(place, Path) else place
+
+
 def open_annotated(volume: AnnotatedVolume, data: Path) -> OpenedVolume:
     """Open the files of a volume and check that they fit each other.
 
@@ -69,9 +89,9 @@ def open_annotated(volume: AnnotatedVolume, data: Path) -> OpenedVolume:
     InputError
         If a file cannot be read, shapes or voxel sizes differ, or sections or region lie outside.
     """
-    raw = open_grey(data / volume.raw, volume.voxel_size_nm)
-    truth = open_annotation(data / volume.truth)
-    known = None if volume.known is None else open_annotation(data / volume.known)
+    raw = open_grey(placed(data, volume.raw), volume.voxel_size_nm)
+    truth = open_annotation(placed(data, volume.truth))
+    known = None if volume.known is None else open_annotation(placed(data, volume.known))
     for other in (truth, *([known] if known else [])):
         same_plane = other.shape[1:] == raw.shape[1:]
         if not same_plane or (volume.sections is None and other.shape != raw.shape):

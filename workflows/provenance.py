@@ -13,7 +13,6 @@ Everything lies in ``<output>/.pipeline``::
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -30,6 +29,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pipeline.errors import OutputError, ResourceError
 from pipeline.store.nodes import remove_leftovers
+from workflows.exclusive import held_alone
 from workflows.fingerprints import differences, fingerprint_content, fingerprint_of
 from workflows.parts import Kept
 from workflows.records import Record, State, StepRecord
@@ -185,25 +185,7 @@ class Ledger:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the output; a second run is refused. The system frees it if we are killed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "lock"
-        with path.open("a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                file.seek(0)
-                raise OutputError(
-                    f"{self.folder.parent} is in use by another run ({file.read().strip()}); "
-                    "wait for it, or give another --output"
-                ) from error
-            except OSError as error:
-                raise OutputError(
-                    f"{path} cannot be locked ({error.strerror}); give an --output on a file "
-                    "system that has locks"
-                ) from error
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {os.uname().nodename}")
-            file.flush()
+        with held_alone(self.folder / "lock", self.folder.parent, "run"):
             yield
 
     def claim(self, run: str) -> None:

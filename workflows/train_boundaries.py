@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,18 @@ from torch.utils.tensorboard import SummaryWriter
 from pipeline.boundaries.device import choose_device
 from pipeline.boundaries.model import save_model
 from pipeline.boundaries.predict import halo_error, measure_halo
+from pipeline.errors import ConfigError
 from pipeline.training.config import TrainingConfig
 from pipeline.training.loop import Progress, Training
+from pipeline.training.memory import check_memory
 from pipeline.training.mixing import mixed
-from pipeline.training.validation import split, whole_section
+from pipeline.training.precision import mixed_with
+from pipeline.training.validation import split, validated, whole_section
 from pipeline.training.volumes import TrainingVolume
 from workflows.base_model import Base, card_of, lasting_name, settings_of, warn_of_size
+from workflows.exclusive import held_alone
 from workflows.held_back import as_sentence, score_held_back
+from workflows.memory import machine_bytes
 from workflows.progress import progress_bar
 from workflows.training_data import AnnotatedVolume, HeldBack, described, load
 from workflows.training_folder import keep_to_its_data
@@ -35,6 +42,8 @@ from workflows.yaml_models import read_yaml, write_yaml
 LOG = logging.getLogger(__name__)
 CONFIGURATION = "training.yaml"
 """What was asked for, in the output folder."""
+MEASURED_SECTIONS = 3
+"""Of every volume, on which a network's halo is measured."""
 
 
 class BoundaryTraining(BaseModel):
@@ -96,60 +105,94 @@ def train_boundaries(
     Raises
     ------
     ConfigError
-        If the network of the configuration is not that of the model to start from, or
-        ``output`` holds another training.
+        If the network of the configuration is not that of the model to start from, or there is
+        none that ``base_share`` could be of, or ``output`` holds another training.
     InputError
         If there is nothing to learn from; see ``training_data.load``.
+    ModelError
+        If the training diverges; the last checkpoint is kept.
+    OutputError
+        If another process trains in that folder.
+    ResourceError
+        If there is too little memory, or room for a checkpoint.
     """
     device = choose_device(device)
     began = time.monotonic()
     if start is not None:
         config = config.model_copy(update={"start_from": lasting_name(start)})
     base = None if config.start_from is None else Base.open(config.start_from, device)
+    if base is None and config.base_share:
+        raise ConfigError(
+            f"base_share = {config.base_share:g} is of a model to start from; give start_from in "
+            "the configuration, or --from"
+        )
     settings = settings_of(config.training, base)
+    check_memory(settings, _memory_of(device), device)
     chosen = chosen_volumes(config, data, fold)
     warn_of_size(chosen, settings, base)
     loaded, held = load_all(chosen, data, settings.context_sections)
     volumes, held_out = split_all(loaded, chosen, settings)
-    output.mkdir(parents=True, exist_ok=True)
-    keep_to_its_data(output, chosen, [*volumes, *held_out], base)
-    learned_from = record_of(chosen, data, base=base.path if base else None).header
-    weights = None if base is None else base.model.network.state_dict()
-    training = Training(volumes, settings, output / "checkpoint.pt", device, weights, held_out)
-    write_yaml(output / CONFIGURATION, config, f"Written by: {command}")
-    _run(training, output)
-    network = training.result
-    if base is not None:
-        network.load_state_dict(
-            mixed(base.model.network.state_dict(), network.state_dict(), config.base_share)
-        )
-    name = config.name if fold is None else f"{config.name}-fold{fold}"
-    card = {
-        "name": name,
-        "licence": config.licence,
-        "data": [v.model_dump(mode="json") for v in chosen],
-        **_measured(network, volumes, chosen, settings, device),
-        "validation": _validation_of(training, held_out),
-        "training": settings.model_dump(mode="json"),
-        "started_from": base.path.name if base else None,
-        "base": card_of(base),
-        "base_share": config.base_share if base else None,
-        "fold": fold,
-        "command": command,
-        "device": device,
-        "torch": torch.__version__,
-        "seconds_this_run": round(time.monotonic() - began),
-    }
-    path = output / f"{name}.safetensors"
-    save_model(path, network, settings.network.model_dump(), card, more=learned_from)
-    if held:
-        before = None if base is None else score_held_back(base.path, held, device)
-        after = score_held_back(path, held, device)
-        LOG.info(as_sentence(before, after))
-        card["held_back"] = {"before": before, "after": after}
-        save_model(path, network, settings.network.model_dump(), card, more=learned_from)
-    (output / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n")
-    return path
+    with held_alone(output / "lock", output, "training"):
+        keep_to_its_data(output, chosen, [*volumes, *held_out], base)
+        learned_from = record_of(chosen, data, base=base.path if base else None).header
+        weights = None if base is None else base.model.network.state_dict()
+        training = Training(volumes, settings, output / "checkpoint.pt", device, weights, held_out)
+        write_yaml(output / CONFIGURATION, config, f"Written by: {command}")
+        _run(training, output)
+        network = training.result
+        validation = _validation_of(training, held_out)
+        if base is not None and config.base_share:
+            network.load_state_dict(
+                mixed(base.model.network.state_dict(), network.state_dict(), config.base_share)
+            )
+            if validation is not None:
+                validation["after_mixing"] = asdict(
+                    validated(network, training.held_out, settings, device)
+                )
+        name = config.name if fold is None else f"{config.name}-fold{fold}"
+        card = {
+            "name": name,
+            "licence": config.licence,
+            "data": [v.model_dump(mode="json") for v in chosen],
+            **_measured(network, volumes, chosen, settings, device),
+            "steps_made": training.step,
+            "validation": validation,
+            "training": settings.model_dump(mode="json"),
+            "started_from": base.path.name if base else None,
+            "base": card_of(base),
+            "base_share": config.base_share if base else None,
+            "fold": fold,
+            "command": command,
+            "device": device,
+            "arithmetic": str(mixed_with(settings.precision, device)).removeprefix("torch."),
+            "torch": torch.__version__,
+            "seconds_this_run": round(time.monotonic() - began),
+        }
+        path = output / f"{name}.safetensors"
+        shape = settings.network.model_dump()
+        if held:
+            unscored = output / f"{name}.unscored.safetensors"
+            save_model(unscored, network, shape, card, more=learned_from)
+            try:
+                before = None if base is None else score_held_back(base.path, held, device)
+                after = score_held_back(unscored, held, device)
+            finally:
+                unscored.unlink()
+            LOG.info(as_sentence(before, after))
+            card["held_back"] = {"before": before, "after": after}
+        save_model(path, network, shape, card, more=learned_from)
+        readable = output / f"{name}.json"
+        written = readable.with_suffix(".partial")
+        written.write_text(json.dumps(card, indent=1) + "\n")
+        written.replace(readable)
+        return path
+
+
+def _memory_of(device: str) -> int:
+    """Bytes that a device has in all."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    return machine_bytes()
 
 
 def chosen_volumes(
@@ -157,7 +200,16 @@ def chosen_volumes(
 ) -> list[AnnotatedVolume]:
     """The volumes with what their files tell, or one half of each."""
     found = [described(v, data) for v in config.volumes]
-    return found if fold is None else [v.half(fold) for v in found]
+    if fold is None:
+        return found
+    for volume in found:
+        if volume.held_back or volume.validation_sections:
+            LOG.warning(
+                "%s: a fold learns from all that is annotated in its half, also from held_back "
+                "and validation_sections",
+                volume.name,
+            )
+    return [v.half(fold) for v in found]
 
 
 def load_all(
@@ -192,16 +244,23 @@ def _run(training: Training, output: Path) -> None:
     settings = training.config
     first = training.step
     log = SummaryWriter(output / "tensorboard", purge_step=first)
-    mean = 0.0
+    mean: float | None = None
     try:
-        with progress_bar("training", settings.steps, completed=first) as bar:
-            for now in training.run():
-                mean = now.loss if mean == 0 else 0.98 * mean + 0.02 * now.loss
-                bar(1, f"loss {mean:.4f}{training.history.sentence}")
+        with (
+            progress_bar("training", settings.steps, completed=first) as bar,
+            closing(training.run()) as steps,
+        ):
+            for now in steps:
+                if now.loss is not None:
+                    mean = now.loss if mean is None else 0.98 * mean + 0.02 * now.loss
+                words = "" if mean is None else f"loss {mean:.4f}"
+                bar(1, f"{words}{training.history.sentence}")
                 _log(log, now, mean)
     except KeyboardInterrupt:
-        kept = training.step - training.step % settings.checkpoint_steps
-        LOG.warning("stopped; %d steps are kept, and the same command goes on from there", kept)
+        LOG.warning(
+            "stopped; %d steps are kept, and the same command goes on from there",
+            training.kept_steps,
+        )
         raise
     finally:
         log.close()
@@ -214,11 +273,15 @@ def _validation_of(training: Training, held_out: Sequence[TrainingVolume]) -> di
     best = training.history.best
     if best is None:
         return None
+    keep = training.config.validation.keep
+    kept = best if keep == "best" else training.history.entries[-1]
     return {
         "sections": {v.name: [int(v.places[0]), int(v.places[-1]) + 1] for v in held_out},
-        "step": best.step,
-        "loss": best.loss,
-        "v_rand": best.v_rand,
+        "weights": keep,
+        "step": kept.step,
+        "loss": kept.loss,
+        "v_rand": kept.v_rand,
+        "best_step": best.step,
         "steps_made": training.step,
     }
 
@@ -231,9 +294,10 @@ def _measured(
     device: str,
 ) -> dict[str, Any]:
     """What the card says of the network itself."""
-    sections = [_middle(volume, settings) for volume in volumes]
+    sections = [section for volume in volumes for section in _spread(volume, settings)]
     stride = settings.stride
-    halo = measure_halo(network, sections, stride, device)
+    # one stride more: what these sections need, others exceed now and then
+    halo = measure_halo(network, sections, stride, device) + stride
     low, high = settings.augmentation.scale
     pixels = [settings.pixel_nm or v.size_nm[2] for v in chosen]
     return {
@@ -247,18 +311,19 @@ def _measured(
     }
 
 
-def _middle(volume: TrainingVolume, settings: TrainingConfig) -> NDArray[np.float32]:
-    """The middle section, in the pixels of the training."""
-    place = len(volume.raw) // 2
-    if settings.pixel_nm is None:
-        raw = volume.section(0, place, settings.context_sections).raw
-    else:
-        raw = whole_section(volume, place, settings).raw
-    return (raw if settings.context_sections else raw[0]).numpy()
+def _spread(volume: TrainingVolume, settings: TrainingConfig) -> Iterator[NDArray[np.float32]]:
+    """Sections spread over a volume, its middle one among them, in the pixels of the training."""
+    parts = 2 * MEASURED_SECTIONS
+    for place in sorted({n * len(volume.raw) // parts for n in range(1, parts, 2)}):
+        if settings.pixel_nm is None:
+            raw = volume.section(0, place, settings.context_sections).raw
+        else:
+            raw = whole_section(volume, place, settings).raw
+        yield (raw if settings.context_sections else raw[0]).numpy()
 
 
-def _log(log: SummaryWriter, now: Progress, mean: float) -> None:
-    if now.step % 50 == 0:
+def _log(log: SummaryWriter, now: Progress, mean: float | None) -> None:
+    if now.step % 50 == 0 and mean is not None:
         log.add_scalar("loss", mean, now.step)
         log.add_scalar("learning_rate", now.learning_rate, now.step)
     if now.validation is not None:

@@ -76,9 +76,7 @@ def train_edges(
     """
     if len(networks) != 2:
         raise ConfigError(f"give --network twice (fold 0, fold 1), not {len(networks)} times")
-    config = config.model_copy(
-        update={"volumes": tuple(described(v, data) for v in config.volumes)}
-    )
+    config = all_of(config, data)
     learned_from = record_of(config.volumes, data, networks=networks).header
     parts = out_of_fold_parts(config, data, networks, choose_device(device), kept)
     metadata = {
@@ -102,3 +100,13 @@ def train_edges(
     for kind, one in shipped.items():
         LOG.info("%s: %s", kind, verdict(report[kind], one))
     return paths
+
+
+def all_of(config: EdgeTraining, data: Path) -> EdgeTraining:
+    """The same with described volumes, of which nothing is held back: so the record says it too."""
+    found = [described(volume, data) for volume in config.volumes]
+    for volume in found:
+        if volume.held_back:
+            LOG.warning("%s: forests learn from held_back too", volume.name)
+    whole = (volume.model_copy(update={"held_back": None}) for volume in found)
+    return config.model_copy(update={"volumes": tuple(whole)})

@@ -1,7 +1,7 @@
 """Annotated volumes of a training as arrays.
 
 1. ``described``: voxel size, sections, and which of them are annotated, found out on disk.
-2. ``load``: grey values and targets of what is annotated; what is held back is left out. Or
+2. ``load``: grey values and targets of what is annotated; what is held back is not in them. Or
    ``read_pair``: the same for the forests, as grey values and truth.
 """
 
@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import parse_config
-from pipeline.contract import Box
 from pipeline.corrections import SECTIONS, Corrections
 from pipeline.errors import InputError
+from pipeline.store import Place
 from pipeline.training.targets import IGNORE, from_labels, from_mask
 from pipeline.training.volumes import TrainingVolume, longest_run
 from workflows.annotated_volume import AnnotatedVolume
+from workflows.held_back_part import covered_up, held_part, left_out, only, without
 from workflows.in_memory import reconstruct_array
 from workflows.machine import available_cores
-from workflows.opened_volume import OpenedVolume, open_annotated
+from workflows.opened_volume import OpenedVolume, open_annotated, placed
 from workflows.voxel_files import open_annotation, read_tiff
 
 __all__ = [
@@ -169,7 +170,8 @@ def load(
     Returns
     -------
     training
-        Without sections that teach nothing, where these are not needed as context.
+        Without sections that teach nothing, where these are not needed as context, and without
+        what is held back (see ``held_back_part``).
     held_back
         The part that is scored, if there is one, with the sections that the network sees there.
 
@@ -182,17 +184,22 @@ def load(
     opened = open_annotated(volume, data)
     begin, end = _extent(volume)
     target = _target(opened, begin, end)
-    held = _held_back(volume, target, opened.box, begin)
-    if held is not None:
-        target = np.where(held == IGNORE, target, IGNORE).astype(np.uint8)
+    part = held_part(volume, opened.box, begin, end)
+    held = None if part is None else only(target, part, volume.name)
+    if part is not None:
+        target = without(target, part, _reach_of_truth(volume))
     _check_target(volume, target, opened.truth.path)
     annotated = (target != IGNORE).any(axis=(1, 2))
     connected = longest_run(annotated) >= min(FEW_SECTIONS, len(annotated))
     planes = volume.isotropic and connected
     context = 0 if volume.separate_sections else context
     needed = np.ones_like(annotated) if planes else _with_neighbours(annotated, context)
+    if part is not None:
+        needed &= ~left_out(part, target.shape, planes=planes)
     taught = np.flatnonzero(needed)
     raw = opened.read_sections(begin, taught)
+    if part is not None:
+        raw = covered_up(raw, part, taught)
     training = TrainingVolume(
         volume.name,
         _normalised(raw, opened),
@@ -236,7 +243,7 @@ def _normalised(raw: NDArray[Any], opened: OpenedVolume) -> NDArray[np.float32]:
 
 def plane_of(volume: AnnotatedVolume, data: Path) -> tuple[int, int]:
     """Height and width of the sections, in pixels."""
-    _, height, width = open_annotation(data / volume.truth).shape
+    _, height, width = open_annotation(placed(data, volume.truth)).shape
     return height, width
 
 
@@ -268,32 +275,14 @@ def _target(opened: OpenedVolume, first: int, last: int) -> NDArray[np.uint8]:
     return target
 
 
-def _held_back(
-    volume: AnnotatedVolume, target: NDArray[np.uint8], box: Box, first: int
-) -> NDArray[np.uint8] | None:
-    """Target of what is held back alone, of the shape of ``target``."""
-    if volume.held_back is None:
-        return None
-    z, z_end, y, y_end, x, x_end = volume.held_back
-    begin, end = (z, y, x), (z_end, y_end, x_end)
-    if not all(
-        b <= low < high <= e for b, low, high, e in zip(box.begin, begin, end, box.end, strict=True)
-    ):
-        raise InputError(
-            f"{volume.name}: what is held back, {list(volume.held_back)}, is empty or leaves "
-            "the sections and region"
-        )
-    place = Box((max(z, first), y, x), (max(z_end, first), y_end, x_end))
-    origin = Box((first, *box.begin[1:]), (first, *box.begin[1:]))
-    held = np.full_like(target, IGNORE)
-    inside = place.within(origin)
-    held[inside] = target[inside]
-    if (held == IGNORE).all():
-        raise InputError(f"{volume.name}: nothing is annotated in what is held back")
-    return held
+def _reach_of_truth(volume: AnnotatedVolume) -> tuple[int, int, int]:
+    """Voxels along z, y, x over which the truth of one tells of its neighbour's target."""
+    if volume.truth_kind != "labels":
+        return 0, 0, 0
+    return (1 if volume.isotropic else 0), 1, 1
 
 
-def _check_target(volume: AnnotatedVolume, target: NDArray[np.uint8], path: Path) -> None:
+def _check_target(volume: AnnotatedVolume, target: NDArray[np.uint8], path: Place) -> None:
     boundary, inside = (int(np.count_nonzero(target == value)) for value in (1, 0))
     if boundary + inside == 0:
         raise InputError(f"{volume.name}: nothing is left to learn from beside what is held back")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.contract import Box, Triple
 from pipeline.errors import InputError
-from pipeline.store import Output, is_output, open_volume
+from pipeline.store import Output, Place, is_output, open_volume
 from pipeline.store.source import TIFF_SUFFIXES, find_source
 from workflows.colour_labels import ids_of_colours, is_coloured
 
@@ -40,19 +40,19 @@ class VoxelFile:
         Voxels of a box: (Z, Y, X) in the machine's byte order.
     """
 
-    path: Path
+    path: Place
     shape: Triple
     voxel_size_nm: Nanometres | None
     read: Callable[[Box], NDArray[Any]]
 
 
-def open_grey(path: Path, voxel_size_nm: Nanometres | None) -> VoxelFile:
+def open_grey(path: Place, voxel_size_nm: Nanometres | None) -> VoxelFile:
     """Grey values of a TIFF stack, an OME-Zarr image or a zarr array.
 
     Parameters
     ----------
     path
-        Of the file, group or array.
+        Of the file, group or array, or a zarr's address.
     voxel_size_nm
         zyx, as the user says; must be that of the metadata where they have one.
 
@@ -62,7 +62,7 @@ def open_grey(path: Path, voxel_size_nm: Nanometres | None) -> VoxelFile:
         If it cannot be read, has a dtype that the pipeline does not take, or no voxel size is
         known or two that differ.
     """
-    if is_tiff(path):
+    if isinstance(path, Path) and is_tiff(path):
         array = read_tiff(path)
         if array.dtype.name not in GREY_DTYPES:
             raise InputError(
@@ -82,7 +82,7 @@ def open_grey(path: Path, voxel_size_nm: Nanometres | None) -> VoxelFile:
     return VoxelFile(path, volume.shape, volume.voxel_size_nm, volume.read)
 
 
-def open_annotation(path: Path) -> VoxelFile:
+def open_annotation(path: Place) -> VoxelFile:
     """Labels or a mask: TIFF stack, OME-Zarr, zarr array, or the neurons of an output of ours.
 
     Of a TIFF stack in colours every colour is an id, black is 0.
@@ -92,9 +92,9 @@ def open_annotation(path: Path) -> VoxelFile:
     InputError
         If it cannot be read or does not hold integers or bool.
     """
-    if is_tiff(path):
+    if isinstance(path, Path) and is_tiff(path):
         opened = _in_memory(path, read_tiff(path, colours=True))
-    elif path.exists() and is_output(path):
+    elif isinstance(path, Path) and path.exists() and is_output(path):
         output = Output.open(path)
         opened = VoxelFile(
             path, output.shape, output.voxel_size_nm, lambda box: output.read("neurons", box)
@@ -105,7 +105,7 @@ def open_annotation(path: Path) -> VoxelFile:
     z, y, x = (min(1, n) for n in opened.shape)
     kind = opened.read(Box((0, 0, 0), (z, y, x))).dtype
     if kind.kind not in "biu":
-        raise InputError(f"{path}: an annotation holds integers or bool, not {kind}")
+        raise InputError(f"{path}: an annotation holds integers or bool, not {kind}; convert it")
     return opened
 
 
@@ -139,7 +139,7 @@ def _in_memory(
     return VoxelFile(path, (z, y, x), voxel_size_nm, lambda box: array[box.slices])
 
 
-def _check_same(path: Path, written: Nanometres, given: Nanometres | None) -> None:
+def _check_same(path: Place, written: Nanometres, given: Nanometres | None) -> None:
     if given is not None and not all(
         math.isclose(a, b, rel_tol=SAME_SIZE) for a, b in zip(written, given, strict=True)
     ):

@@ -18,6 +18,7 @@ from pipeline.boundaries.networks import NETWORKS, AnyConfig, NetworkConfig
 from pipeline.boundaries.networks.rc_spcnet import RCSPCNetConfig
 from pipeline.training.augmentation import AugmentationConfig
 from pipeline.training.losses import LossConfig
+from pipeline.training.precision import PrecisionName
 from pipeline.training.schedules import ScheduleConfig
 
 
@@ -63,7 +64,7 @@ class TrainingConfig(ScheduleConfig, LossConfig):
     network: Annotated[NetworkConfig, WrapSerializer(_named)] = Field(
         RCSPCNetConfig(),
         description="Architecture and shape of the network; 'shape: paper' takes that of its paper "
-        "for keys that are not given.",
+        "for keys that are not given, 'shape: small' our own.",
     )
     augmentation: AugmentationConfig = Field(
         AugmentationConfig(), description="How far crops are changed."
@@ -91,22 +92,29 @@ class TrainingConfig(ScheduleConfig, LossConfig):
         lt=1,
         description="Decay of the exponential moving average of the weights; 0 = no average.",
     )
+    precision: PrecisionName = Field(
+        "auto",
+        description="Arithmetic of the network: fp32, or mixed with bf16 or fp16 (with scaled "
+        "losses); auto = bf16 where the device has it, else fp32.",
+    )
     seed: int = Field(0, ge=0, description="Seed of everything random.")
     checkpoint_steps: int = Field(250, ge=1, description="Steps between checkpoints.")
 
     @field_validator("network", mode="before")
     @classmethod
-    def _shape_of_the_paper(cls, values: Any) -> Any:
+    def _named_shape(cls, values: Any) -> Any:
         if not isinstance(values, dict) or "shape" not in values:
             return values
         given = {k: v for k, v in values.items() if k != "shape"}
         architecture = given.get("architecture", RCSPCNetConfig().architecture)
         if not isinstance(architecture, str) or architecture not in NETWORKS:
             return given  # which the union refuses, naming those that there are
+        if values["shape"] == "small":
+            return {"architecture": architecture, **given}
         paper = NETWORKS[architecture].paper
         if values["shape"] != "paper" or paper is None:
             known = ", ".join(name for name, network in NETWORKS.items() if network.paper)
-            raise ValueError(f"shape may only be 'paper', which these have: {known}")
+            raise ValueError(f"shape may be 'small', or 'paper', which these have: {known}")
         return paper.model_dump() | given
 
     @model_validator(mode="after")

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.boundaries.device import autocast
 from pipeline.errors import ConfigError
 from pipeline.evaluation.isbi import best, score_map, truth_sections
 from pipeline.training.augmentation import finer, warp
 from pipeline.training.config import TrainingConfig
 from pipeline.training.losses import LOSSES
+from pipeline.training.precision import arithmetic
 from pipeline.training.targets import IGNORE
 from pipeline.training.volumes import TrainingVolume
 
@@ -29,6 +29,8 @@ THRESHOLDS = tuple(round(0.1 * i, 1) for i in range(1, 10))
 """On P(cell), as ``score_map`` takes them."""
 LARGEST_SIDE = 1024
 """Pixels of a section that are seen at once, along each axis."""
+WINDOW_STEPS = 16
+"""Windows of a larger section, from which one is chosen, lie a 16th of their side apart."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Validation:
     Parameters
     ----------
     loss
-        Mean over sections of the training's loss.
+        Mean over sections of the training's loss; NaN or infinite as soon as one's is.
     v_rand
         At the threshold that is best for a volume, mean over volumes, from one pass without
         test-time augmentation; ``None``: no cell is there.
@@ -78,7 +80,7 @@ def split(
     volume
         All that is annotated.
     share
-        Of its annotated sections, the last ones, rounded.
+        Of its annotated sections, the last ones, rounded, but at least one unless it is 0.
     sections
         First and one past the last z of the volume, instead of a share; they must lie at one
         end of what is annotated.
@@ -97,13 +99,14 @@ def split(
     annotated = np.flatnonzero(volume.known_voxels[0])
     if sections is not None:
         return _split_at(volume, _range(volume, annotated, sections))
-    count = round(share * len(annotated))
-    if count == 0:
+    if share == 0:
         return volume, None
+    count = max(1, round(share * len(annotated)))
     if count == len(annotated):
         raise ConfigError(
-            f"{volume.name}: {len(annotated)} annotated sections are too few to hold out "
-            f"{share:g} of them; annotate more, or lower validation.share"
+            f"{volume.name}: {len(annotated)} annotated section{'s are' if count > 1 else ' is'} "
+            f"too few to hold out {share:g} of them; annotate more, or lower validation.share "
+            "(0: none, but those of volumes with validation_sections)"
         )
     return _split_at(volume, (int(annotated[-count]), len(volume.target)))
 
@@ -149,19 +152,19 @@ def whole_sections(volume: TrainingVolume, config: TrainingConfig) -> list[Whole
 def whole_section(volume: TrainingVolume, place: int, config: TrainingConfig) -> WholeSection:
     """A section of the volume as the network sees it, by its index.
 
-    Of one larger than ``LARGEST_SIDE`` pixels only so much, round the middle of what is known.
+    Of one larger than ``LARGEST_SIDE`` pixels only so much is seen: of the windows of this size
+    at every ``WINDOW_STEPS``th of a side, and at the section's end, the one with the most known
+    pixels; among several, the one nearest to the middle of what is known.
     """
     covered = volume.covered(0, config.pixel_nm)
     section = volume.section(0, place, config.context_sections)
     points = finer(covered)
     lines, sizes = [], []
-    for axis, step in enumerate(covered):
+    for axis, (step, begin) in enumerate(
+        zip(covered, _window(section.known, covered), strict=True)
+    ):
         length = section.target.shape[axis]
-        pixels = max(1, round(length / step))
-        size = min(pixels, LARGEST_SIDE)
-        known = section.known.any(1 - axis).nonzero().float()
-        middle = float(known.mean()) / step if len(known) else pixels / 2
-        begin = min(max(round(middle - size / 2), 0), pixels - size)
+        size = min(_pixels(length, step), LARGEST_SIDE)
         side = math.ceil(size / config.stride) * config.stride
         samples = (torch.arange(side * points, dtype=torch.float32) + 0.5) / points
         lines.append(2 * (begin + samples) * step / length - 1)
@@ -174,6 +177,37 @@ def whole_section(volume: TrainingVolume, place: int, config: TrainingConfig) ->
     known[height:] = 0
     known[:, width:] = 0
     return WholeSection(raw, target, known, (height, width))
+
+
+def _pixels(length: int, step: float) -> int:
+    """Of so many voxels, each covering ``step`` of them."""
+    return max(1, round(length / step))
+
+
+def _window(known: Tensor, covered: tuple[float, float]) -> tuple[int, int]:
+    """First row and column, in pixels, of what is seen of a section."""
+    sums = np.pad(known.numpy().astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    begins, voxels = [], []
+    for length, step in zip(known.shape, covered, strict=True):
+        last = max(_pixels(length, step) - LARGEST_SIDE, 0)
+        starts = np.unique([*range(0, last, LARGEST_SIDE // WINDOW_STEPS), last])
+        edges = np.stack((starts, starts + LARGEST_SIDE)) * step
+        begins.append(starts)
+        voxels.append(edges.round().astype(int).clip(0, length))
+    (top, bottom), (left, right) = voxels
+    counts = (
+        sums[np.ix_(bottom, right)]
+        - sums[np.ix_(top, right)]
+        - sums[np.ix_(bottom, left)]
+        + sums[np.ix_(top, left)]
+    )
+    places = known.nonzero().double()
+    middle = places.mean(0) if len(places) else torch.tensor(known.shape).double() / 2
+    offsets = [(edges.mean(0) - float(m)) ** 2 for edges, m in zip(voxels, middle, strict=True)]
+    distance = offsets[0][:, None] + offsets[1][None]
+    best = np.where(counts == counts.max(), distance, np.inf)
+    y, x = np.unravel_index(best.argmin(), best.shape)
+    return int(begins[0][y]), int(begins[1][x])
 
 
 @torch.no_grad()
@@ -203,9 +237,11 @@ def validated(
             raw, target, known = (
                 t[None].to(device) for t in (section.raw, section.target, section.known)
             )
-            with autocast(device, "auto"):
+            with arithmetic(config.precision, device):
                 logits = network(raw.contiguous(memory_format=torch.channels_last))
             losses.append(float(LOSSES[config.loss](logits, target, known, config)))
+            if not math.isfinite(losses[-1]):
+                return Validation(losses[-1], None)
             maps.append(torch.softmax(logits.float(), dim=1)[0, 1].cpu())
         scores.append(_v_rand(maps, sections))
     found = [score for score in scores if score is not None]

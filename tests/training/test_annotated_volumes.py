@@ -11,6 +11,7 @@ import tifffile
 import zarr
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
+from remote_stores import web_server
 from small_pipeline import write_volume
 
 from pipeline.errors import InputError
@@ -156,7 +157,8 @@ def test_what_is_held_back_is_scored_and_not_learned_from(data: Path) -> None:
     training, held = load(volume, data)
     assert held is not None
     assert (training.target[2, :, 4:] == X).all()
-    assert (training.target[2, :, :4] == 0).all()
+    assert (training.target[2, :, :3] == 0).all()
+    assert (training.target[2, :, 3] == X).all()  # a border there would tell of what is held back
     assert (training.target[:2] != X).all()
     assert_array_equal(held.raw, RAW[8:9])
     assert (held.target[0, :, :4] == X).all()
@@ -258,3 +260,17 @@ def test_the_input_is_not_written_to(data: Path) -> None:
     before = state()
     load(described(annotated(), data), data)
     assert state() == before
+
+
+def test_volumes_at_an_address_teach_the_same(data: Path) -> None:
+    near = load(described(annotated(), data), data)[0]
+    with web_server(data) as web:
+        remote = annotated(raw=f"{web.url}/raw.zarr", truth=f"{web.url}/labels.zarr")
+        far = load(described(remote, Path("elsewhere")), Path("elsewhere"))[0]
+    assert_array_equal(near.raw, far.raw)
+    assert_array_equal(near.target, far.target)
+
+
+def test_an_address_that_cannot_be_read_is_refused(data: Path) -> None:
+    with pytest.raises(InputError, match=r"ftp://host/raw\.zarr: cannot be read from"):
+        described(annotated(raw="ftp://host/raw.zarr"), data)

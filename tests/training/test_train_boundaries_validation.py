@@ -16,8 +16,17 @@ from pipeline.boundaries.model import load_model
 from pipeline.boundaries.networks import NETWORKS
 from pipeline.cli import main
 from pipeline.errors import ConfigError
+from pipeline.training import loop
+from pipeline.training.loop import Training
+from pipeline.training.validation import Validation, validated
 from workflows.overrides import overridden
-from workflows.train_boundaries import read_training, train_boundaries
+from workflows.train_boundaries import (
+    chosen_volumes,
+    load_all,
+    read_training,
+    split_all,
+    train_boundaries,
+)
 
 TISSUE = paint_tissue((8, 64, 64), cells=20, z_step=5)
 CONFIGS = Path(__file__).parents[2] / "configs" / "train"
@@ -56,6 +65,54 @@ def test_the_card_tells_what_was_validated_on_and_how_it_went(data: Path, tmp_pa
     assert found["steps_made"] == 4
     assert found["loss"] >= 0
     assert 0 <= found["v_rand"] <= 1
+
+
+@pytest.mark.parametrize("keep", ["best", "last"])
+def test_the_card_tells_of_the_weights_that_the_file_holds(
+    keep: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_at = {1: (0.4, 0.7), 2: (0.1, 0.9), 3: (0.2, 0.8), 4: (0.3, 0.6)}
+    validations = iter(Validation(*values) for values in found_at.values())
+    monkeypatch.setattr(loop, "validated", lambda *_: next(validations))
+    path = train(
+        data, tmp_path / "out", "training.validation.every_steps=1",
+        f"training.validation.keep={keep}",
+    )  # fmt: skip
+    card = load_model(path).card
+    found = card["validation"]
+    assert found["weights"] == keep
+    assert found["step"] == (2 if keep == "best" else 4)
+    assert (found["loss"], found["v_rand"]) == found_at[found["step"]]
+    assert found["best_step"] == 2
+    assert card["steps_made"] == found["steps_made"] == 4
+    assert card["arithmetic"] == "float32"
+
+
+def test_after_mixing_with_the_base_the_card_tells_how_the_mixed_weights_do(
+    data: Path, tmp_path: Path
+) -> None:
+    base = train(data, tmp_path / "base")
+    config = read_training(
+        data / "small.yaml", ["base_share=0.75", "training.learning_rate=0.3", "name=tuned"]
+    )
+    path = train_boundaries(config, data, tmp_path / "out", start=base, device="cpu")
+    card = load_model(path).card
+    assert card["base_share"] == 0.75
+    assert card["started_from"] == "small.safetensors"
+    assert card["base"]["card"]["steps_made"] == 4
+    found = card["validation"]["after_mixing"]
+    held = training_of(path, data).held_out
+    expected = validated(load_model(path).network, held, config.training, "cpu")
+    assert found["loss"] == pytest.approx(expected.loss, rel=1e-2)  # the file is float16
+    assert found["loss"] != card["validation"]["loss"]
+
+
+def training_of(path: Path, data: Path) -> Training:
+    """The finished training of a folder."""
+    config = read_training(path.parent / "training.yaml")
+    chosen = chosen_volumes(config, data)
+    volumes, held = split_all(load_all(chosen, data)[0], chosen, config.training)
+    return Training(volumes, config.training, path.parent / "checkpoint.pt", held_out=held)
 
 
 def test_validations_go_to_tensorboard(data: Path, tmp_path: Path) -> None:
@@ -160,7 +217,7 @@ def test_set_overrides_keys_on_the_command_line(data: Path, tmp_path: Path) -> N
         ("training.network.architecture=[rcnet]", "Input tag '['rcnet']'"),
         ("training.network={shape: paper, architecture: [rcnet]}", "Input tag '['rcnet']'"),
         ("training.network={shape: paper, architecture: vgg}", "Input tag 'vgg'"),
-        ("training.network.shape=wide", "shape may only be 'paper'"),
+        ("training.network.shape=wide", "shape may be 'small', or 'paper'"),
         ("training.crop=36", "multiple of 8"),
     ],
 )

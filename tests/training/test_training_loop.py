@@ -211,7 +211,7 @@ def test_training_on_nothing_is_refused(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
     volume = cells()
     volume.raw[:] = np.nan
-    with pytest.raises(ModelError, match="step 0; lower learning_rate"):
+    with pytest.raises(ModelError, match=r"at step 0; lower training\.learning_rate"):
         list(Training([volume], CONFIG, tmp_path / "c.pt").run())
 
 

@@ -46,7 +46,7 @@ def places(volume: TrainingVolume | None) -> list[int]:
     return [] if volume is None else volume.places.tolist()
 
 
-@pytest.mark.parametrize(("share", "count"), [(0, 0), (0.3, 3), (0.04, 0), (0.15, 2), (0.9, 9)])
+@pytest.mark.parametrize(("share", "count"), [(0, 0), (0.3, 3), (0.04, 1), (0.15, 2), (0.9, 9)])
 def test_a_share_is_the_last_sections_and_none_is_in_both_parts(share: float, count: int) -> None:
     learned, held = split(grid(), share)
     assert places(learned) == list(range(10 - count))
@@ -96,7 +96,7 @@ def test_borders_with_held_out_sections_teach_nothing_in_isotropic_volumes(
 
 
 def test_a_share_that_leaves_nothing_is_refused() -> None:
-    with pytest.raises(ConfigError, match="1 annotated sections are too few"):
+    with pytest.raises(ConfigError, match=r"1 annotated section is too few to hold out 0\.6"):
         split(grid((1, 48, 40)), 0.6)
 
 
@@ -209,3 +209,19 @@ def test_a_pixel_size_needs_the_size_of_the_voxels() -> None:
 def test_sides_are_filled_up_to_the_stride_of_the_network() -> None:
     config = TrainingConfig(network=UNetConfig(width=8, depth=4), crop=32)
     assert whole_section(grid((1, 40, 33)), 0, config).raw.shape == (1, 48, 48)
+
+
+def test_of_a_large_section_the_window_with_most_known_pixels_is_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.training.validation.LARGEST_SIDE", 32)
+    volume = grid((1, 160, 120))
+    target = np.full_like(volume.target, IGNORE)
+    # Between both corners, where the mean of what is known lies, nothing is.
+    target[0, :20, :20] = volume.target[0, :20, :20]
+    target[0, -24:, -24:] = volume.target[0, -24:, -24:]
+    section = whole_section(replace(volume, target=target), 0, CONFIG)
+    assert int(section.known.sum()) == 24 * 24
+    torch.testing.assert_close(
+        section.raw[0], torch.from_numpy(volume.raw[0, -32:, -32:]), atol=1e-4, rtol=0
+    )
