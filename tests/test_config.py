@@ -220,8 +220,8 @@ def test_no_auto_remains_and_resolving_twice_changes_nothing(volume: VolumeInfo)
     resolved = PipelineConfig().resolved(volume)
     for one in STAGES:
         values = resolved.section(one.name).model_dump()
-        # Precision is decided by the device that computes, the pixel by what the network knows.
-        later = ("precision", "pixel_nm")
+        # Precision and batch are decided by the device that computes, the pixel by the network.
+        later = ("precision", "pixel_nm", "batch", "orientations_at_once")
         left = [k for k, v in values.items() if v == "auto" and k not in later]
         assert left == [], one.name
     assert resolved.resolved(volume) == resolved

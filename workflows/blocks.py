@@ -52,8 +52,11 @@ NEEDS: Mapping[str, Need] = {
 in volumes of one section, else less than 1, foreground 3 to 7, superpixels 18 in 2D, 25 to 37
 in 3D, graph 18, features 41 to 54 with two threads, labels 18 where superpixels are few
 voxels wide, else 10."""
-NETWORK_BYTES = 600
-"""Of the shipped network for each pixel of a section with its halo; measured 550."""
+NETWORK_BYTES = 720
+"""Of the shipped network for each pixel of a section with its halo, as
+``pipeline.boundaries.footprint`` counts it; measured 524 to 638."""
+OVERLAPPED = 2
+"""Blocks of a GPU's worker: one is read or written while the network sees the other."""
 RESAMPLED_BYTES = 16
 """For each voxel of a section with its halo, where its pixels are not voxels: the section, and
 two parts of it that are narrower."""
@@ -82,6 +85,10 @@ class BlockMemory:
         Voxels that a pixel of the network covers along z, y, x.
     context_sections
         Sections that the network sees on each side of the predicted one.
+    network_bytes
+        Of the network for a pixel, with all sections that it sees.
+    on_gpu
+        Whether its memory is that of a GPU; blocks then overlap.
     """
 
     volume: VolumeInfo
@@ -90,6 +97,8 @@ class BlockMemory:
     batch: int = 1
     steps: Steps = UNCHANGED
     context_sections: int = 0
+    network_bytes: int = NETWORK_BYTES
+    on_gpu: bool = False
 
     def needed(self, shape: Triple) -> int:
         """Bytes that a worker needs, about, for a block of the stage that needs most."""
@@ -101,9 +110,11 @@ class BlockMemory:
         if need is None:
             return 0
         each = need.read + need.grey * np.dtype(self.volume.dtype).itemsize
-        network = self.batch * self._section_bytes if stage == "boundaries" else 0
         written = math.prod(_reach(shape, Halo(), self.volume.shape))
-        return each * self.read_voxels(stage, shape) + need.write * written + network
+        needed = each * self.read_voxels(stage, shape) + need.write * written
+        if stage != "boundaries":
+            return needed
+        return OVERLAPPED * needed if self.on_gpu else needed + self.batch * self._section_bytes
 
     def read_voxels(self, stage: str, shape: Triple) -> int:
         """Voxels that a stage reads for a block in the middle of the volume."""
@@ -111,14 +122,12 @@ class BlockMemory:
 
     @property
     def _section_bytes(self) -> int:
-        """Of the network for a section, and of the section where it is resampled for it.
-
-        A network that sees several sections keeps as much of each of them.
-        """
-        needed = NETWORK_BYTES * self.section_pixels
+        """Of the network for a section, and of those it sees where they are resampled for it."""
+        needed = self.network_bytes * self.section_pixels
         if self.steps != UNCHANGED:
-            needed += RESAMPLED_BYTES * replace(self, steps=UNCHANGED).section_pixels
-        return needed * (2 * self.context_sections + 1)
+            resampled = replace(self, steps=UNCHANGED).section_pixels
+            needed += RESAMPLED_BYTES * resampled * (2 * self.context_sections + 1)
+        return needed
 
     @property
     def section_pixels(self) -> int:
@@ -153,12 +162,14 @@ def choose_block_shape(
     batch: int = 1,
     steps: Steps = UNCHANGED,
     context_sections: int = 0,
+    network_bytes: int = NETWORK_BYTES,
+    on_gpu: bool = False,
 ) -> Triple:
     """Write block, zyx, for a volume.
 
     Parameters
     ----------
-    volume, tile, halos, batch, steps, context_sections
+    volume, tile, halos, batch, steps, context_sections, network_bytes, on_gpu
         See ``BlockMemory``.
     memory_bytes
         What one worker may use; ``None``: blocks of some 8 million voxels.
@@ -168,7 +179,7 @@ def choose_block_shape(
     ResourceError
         If not even the smallest block fits; names a tile that would, if there is one.
     """
-    memory = BlockMemory(volume, tile, halos, batch, steps, context_sections)
+    memory = BlockMemory(volume, tile, halos, batch, steps, context_sections, network_bytes, on_gpu)
     shape = _largest_block(memory)
     if memory_bytes is None:
         return shape

@@ -44,7 +44,10 @@ class Deaths:
         )
 
     def begin(self, task: str) -> None:
-        """Note the task that begins, and how many runs died in it before."""
+        """Note the task that begins, and how many runs died in it before.
+
+        Of tasks that overlap the one that began last is noted.
+        """
         before = self.times if task == self.task else 0
         self._file.write_text(json.dumps([task, before]))
 

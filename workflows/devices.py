@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from pipeline.boundaries.device import choose_device, choose_precision
 from pipeline.errors import ConfigError
 from workflows.cluster import Workplace
 from workflows.executor import Executor
+from workflows.worker_specs import visible_gpus
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class WorkerDevice:
     name
         ``cpu``, ``cuda`` or ``cuda:1``.
     precision
-        What ``auto`` becomes there: ``fp32`` or ``bf16``.
+        What ``auto`` becomes there: ``fp32``, ``bf16`` or ``fp16``.
     here
         Whether this process has it, so that it may be tried before the run.
     """
@@ -56,7 +60,16 @@ def worker_device(asked: str, workplace: Workplace) -> WorkerDevice:
         with Executor(workplace) as executor:
             name, precision = executor.ask(_found, asked, on_device=True)
         return WorkerDevice(name, precision, here=False)
-    return WorkerDevice(*_found(asked), here=True)
+    gpus = len(visible_gpus())
+    if gpus > 1 and asked.startswith("cuda:") and not workplace.here:
+        raise ConfigError(
+            f"--device {asked} with --workers: each worker has a GPU of its own, in turn; give "
+            f"--device cuda, and choose GPUs by CUDA_VISIBLE_DEVICES={asked[5:]} before the command"
+        )
+    found = WorkerDevice(*_found(asked), here=True)
+    if gpus > 1 and found.name == "cuda" and workplace.here:
+        LOG.info("one of %d GPUs is used; --workers %d uses all", gpus, gpus)
+    return found
 
 
 def _of_cluster(asked: str, workplace: Workplace) -> WorkerDevice:

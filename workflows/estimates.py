@@ -23,7 +23,12 @@ from pipeline.grid import grid_shape
 from pipeline.registry import STAGES
 from pipeline.store.layout import group_path, table_path
 from workflows.blocks import BlockMemory
-from workflows.input_level import context_sections, pixel_steps
+from workflows.input_level import (
+    context_sections,
+    network_bytes,
+    pixel_steps,
+    sections_at_once,
+)
 from workflows.prepare import Run
 from workflows.provenance import Record
 
@@ -87,7 +92,9 @@ class Work:
         boundaries: Any = run.config.section("boundaries")
         steps = pixel_steps(run.config, info)
         context = context_sections(run.config)
-        memory = BlockMemory(info, boundaries.tile, halos, boundaries.batch, steps, context)
+        batch, network = sections_at_once(run.config), network_bytes(run.config)
+        on_gpu = run.device.startswith("cuda")
+        memory = BlockMemory(info, boundaries.tile, halos, batch, steps, context, network, on_gpu)
         return cls(
             memory,
             run.output.block_shape,

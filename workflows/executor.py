@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -79,6 +80,7 @@ class Executor:
         name: Callable[[T], str],
         done: Callable[[T, R], None],
         on_device: bool = False,
+        at_once: int = 1,
     ) -> Failures:
         """Run all tasks.
 
@@ -94,6 +96,8 @@ class Executor:
             Called here with every task that succeeded and its result, as results arrive.
         on_device
             Whether the tasks should have a GPU, where workers have announced one.
+        at_once
+            Tasks that run at the same time where they run in this process.
 
         Returns
         -------
@@ -108,7 +112,9 @@ class Executor:
         attempts = Attempts(tasks, name)
         if not tasks:
             return attempts.end()
-        if self.workplace.here:
+        if self.workplace.here and at_once > 1:
+            _run_overlapped(work, attempts, done, at_once)
+        elif self.workplace.here:
             _run_here(work, attempts, done)
         else:
             self._run_there(work, attempts, done, on_device)
@@ -176,6 +182,31 @@ def _run_here(work: Callable[[T], R], attempts: Attempts[T], done: Callable[[T, 
         else:
             done(attempt.task, result)
             attempts.succeeded(attempt)
+
+
+def _run_overlapped(
+    work: Callable[[T], R], attempts: Attempts[T], done: Callable[[T, R], None], at_once: int
+) -> None:
+    """Tasks in threads: one reads or writes while the device computes for another.
+
+    All that decides and records happens in this thread, as for tasks one after the other.
+    """
+    running: dict[Future[R], Attempt[T]] = {}
+    with ThreadPoolExecutor(at_once, thread_name_prefix="task") as threads:
+        while attempts.unfinished:
+            while len(running) < at_once and (attempt := attempts.next()) is not None:
+                running[threads.submit(work, attempt.task)] = attempt
+            if not running:
+                time.sleep(attempts.seconds_to_next or 0.0)
+                continue
+            for future in wait(running, attempts.seconds_to_next, FIRST_COMPLETED).done:
+                attempt = running.pop(future)
+                error = future.exception()
+                if error is not None:
+                    attempts.raised(attempt, error, error.__traceback__)
+                else:
+                    done(attempt.task, future.result())
+                    attempts.succeeded(attempt)
 
 
 @dataclass(frozen=True)

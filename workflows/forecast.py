@@ -19,7 +19,7 @@ from pipeline.registry import STAGES
 from pipeline.store.layout import Nanometres
 from workflows.blocks import BlockMemory, choose_block_shape
 from workflows.estimates import TYPICAL_DISK
-from workflows.input_level import pixel_steps
+from workflows.input_level import network_bytes, pixel_steps, sections_at_once
 
 PRESETS: Mapping[str, tuple[Nanometres, ...]] = {
     "isbi2012": ((50.0, 4.0, 4.0),),
@@ -104,14 +104,16 @@ def foresee(
     resources = Resources(info, {"network": network})
     halos = {s.name: s.halo(resolved.section(s.name), resources) for s in STAGES}
     steps = pixel_steps(resolved, info)
-    memory = BlockMemory(info, predicted.tile, halos, predicted.batch, steps, context)
+    batch, needed = sections_at_once(resolved), network_bytes(resolved)
+    memory = BlockMemory(info, predicted.tile, halos, batch, steps, context, needed)
     shape = block_shape or choose_block_shape(
         info,
         predicted.tile,
         halos,
-        batch=predicted.batch,
+        batch=batch,
         steps=steps,
         context_sections=context,
+        network_bytes=needed,
     )
     voxels = math.prod(info.shape)
     return Foreseen(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from pipeline.boundaries.model import read_card
+from pipeline.boundaries.batches import chosen_batch
+from pipeline.boundaries.footprint import bytes_per_pixel
+from pipeline.boundaries.model import read_card, read_shape
 from pipeline.boundaries.resampling import Steps, steps_of
 from pipeline.boundaries.stage import axes_of
 from pipeline.config import PipelineSections
@@ -39,6 +41,24 @@ def context_sections(config: PipelineSections) -> int:
     """
     boundaries: Any = config.section("boundaries")
     return read_card(model_path(boundaries.model)).context_sections
+
+
+def network_bytes(config: PipelineSections) -> int:
+    """Memory that the boundary network needs on a CPU for a pixel of a section.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model file, or it is damaged.
+    """
+    boundaries: Any = config.section("boundaries")
+    return bytes_per_pixel(read_shape(model_path(boundaries.model)))
+
+
+def sections_at_once(config: PipelineSections) -> int:
+    """Sections that the boundary network predicts at a time on a CPU."""
+    boundaries: Any = config.section("boundaries")
+    return chosen_batch(boundaries.orientations_at_once, boundaries.batch, 1, "cpu").size
 
 
 def planes_of(config: PipelineSections, volume: VolumeInfo) -> tuple[int, ...]:

@@ -20,7 +20,13 @@ from pipeline.store import InputGrid, MaskVolume, Output, Volume
 from workflows.blocks import check_tile, choose_block_shape
 from workflows.cluster import Workplace
 from workflows.devices import worker_device
-from workflows.input_level import context_sections, pixel_steps, with_level
+from workflows.input_level import (
+    context_sections,
+    network_bytes,
+    pixel_steps,
+    sections_at_once,
+    with_level,
+)
 from workflows.output_input import input_identity, open_output, source_of
 from workflows.passes import Pass, passes
 from workflows.provenance import Ledger, fingerprint_content, fingerprint_of
@@ -147,9 +153,11 @@ def prepare(
         tile,
         halos,
         memory_bytes,
-        batch=boundaries.batch,
+        batch=sections_at_once(resolved),
         steps=pixel_steps(resolved, volume.info),
         context_sections=context_sections(resolved),
+        network_bytes=network_bytes(resolved),
+        on_gpu=chosen.name.startswith("cuda"),
     )
     check_tile(tile, shape, volume.shape)
     store = open_output(output, volume, source, shape, overwrite, write)

@@ -23,7 +23,7 @@ from pipeline.sections.report import describe
 from pipeline.store.input_labels import InputLabels
 from pipeline.store.remote_trouble import without_secrets
 from pipeline.tables import row_range, row_tasks
-from workflows.blocks import BASE_BYTES
+from workflows.blocks import BASE_BYTES, OVERLAPPED
 from workflows.deaths import Deaths
 from workflows.executor import Executor, Failures
 from workflows.failed_tasks import described, error_of
@@ -203,6 +203,7 @@ class StageRun:
                 name=lambda task: task.name,
                 done=done,
                 on_device=on_device,
+                at_once=OVERLAPPED if on_device and self.job.device.startswith("cuda") else 1,
             )
 
     def _work(self, one: Pass, threads: int) -> Callable[[Task], Kept]:

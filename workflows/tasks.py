@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from threading import RLock
 from typing import Any, Literal
 
 import numpy as np
@@ -41,6 +42,7 @@ from workflows.parts import Kept, StoredParts, part_path, save_part
 from workflows.provenance import Ledger
 from workflows.source import Source
 
+_OPENING = RLock()
 VOLUMES = frozenset({*GIVEN_VOLUMES, *(array.name for one in STAGES for array in one.arrays)})
 
 
@@ -158,7 +160,8 @@ class Opened:
 
     def resources(self, threads: int) -> Resources:
         """What a task is given."""
-        return Resources(self.job.volume, self.models, threads, self.corrections)
+        with _OPENING:
+            return Resources(self.job.volume, self.models, threads, self.corrections)
 
     @cached_property
     def corrections(self) -> Corrections | None:
@@ -186,15 +189,20 @@ class Opened:
         return found
 
 
-@lru_cache(maxsize=2)
 def opened(job: Job) -> Opened:
-    """Open stores and models of a job, once a process.
+    """Open stores and models of a job, once a process, whatever its threads.
 
     Raises
     ------
     PipelineError
         If they are not there, or the volume is not that of the job.
     """
+    with _OPENING:
+        return _opened(job)
+
+
+@lru_cache(maxsize=2)
+def _opened(job: Job) -> Opened:
     chosen = stage(job.stage)
     config = parse_config(json.loads(job.config), "the resolved configuration").section(job.stage)
     raw = job.source.open()
@@ -226,7 +234,7 @@ def _parts(job: Job, step: str) -> Parts:
 
 def forget_opened() -> None:
     """Close what this process holds open."""
-    for held in (opened, _rows, _parts):
+    for held in (_opened, _rows, _parts):
         held.cache_clear()
 
 

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from workflows.blocks import OVERLAPPED
 from workflows.cluster_file import ClusterFile, Group
 
 LOOPBACK = "127.0.0.1"
@@ -31,9 +34,21 @@ Specs = dict[str, dict[str, Any]]
 
 
 def local_specs(workers: int, threads: int, memory_bytes: int | None) -> Specs:
-    """Equal workers on this machine."""
-    one = _local(threads, memory_bytes or 0)
-    return {f"local-{i}": one for i in range(workers)}
+    """Equal workers on this machine; of several GPUs each sees one, in turn."""
+    gpus = visible_gpus()
+    found = {}
+    for i in range(workers):
+        one = {"env": {"CUDA_VISIBLE_DEVICES": gpus[i % len(gpus)]}} if len(gpus) > 1 else {}
+        found[f"local-{i}"] = _local(threads, memory_bytes or 0, **one)
+    return found
+
+
+def visible_gpus() -> list[str]:
+    """GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them."""
+    if not torch.cuda.is_available():
+        return []
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return asked.split(",") if asked else [str(i) for i in range(torch.cuda.device_count())]
 
 
 def specs_of(file: ClusterFile, security: Any, settings: Mapping[str, Any]) -> Specs:
@@ -50,12 +65,18 @@ def specs_of(file: ClusterFile, security: Any, settings: Mapping[str, Any]) -> S
     """
     found: Specs = {}
     for name, group in file.groups.given().items():
+        at_once = _at_once(file, name)
         found |= (
-            _local_group(name, group)
+            _local_group(name, group, at_once)
             if file.kind == "local"
-            else _jobs(file, name, group, security, settings)
+            else _jobs(file, name, group, at_once, security, settings)
         )
     return found
+
+
+def _at_once(file: ClusterFile, name: str) -> int:
+    """Tasks of a worker at a time: where a GPU computes all else is done by the CPU workers."""
+    return OVERLAPPED if name == "gpu" and file.groups.cpu is not None else 1
 
 
 def announced(name: str) -> str:
@@ -75,7 +96,7 @@ def _local(threads: int, memory_bytes: int, **more: Any) -> dict[str, Any]:
     return {"cls": "distributed.Nanny", "options": options}
 
 
-def _local_group(name: str, group: Group) -> Specs:
+def _local_group(name: str, group: Group, at_once: int) -> Specs:
     """Each GPU worker sees one device, CPU workers none."""
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
     devices = asked.split(",") if asked else [str(i) for i in range(group.workers)]
@@ -83,9 +104,9 @@ def _local_group(name: str, group: Group) -> Specs:
     for i in range(group.workers):
         device = devices[i % len(devices)] if name == "gpu" else ""
         found[f"{name}-{i}"] = _local(
-            1,
+            at_once,
             group.memory_bytes,
-            resources={announced(name): 1},
+            resources={announced(name): at_once},
             env={"CUDA_VISIBLE_DEVICES": device},
             local_directory=str(group.scratch) if group.scratch else None,
         )
@@ -93,7 +114,12 @@ def _local_group(name: str, group: Group) -> Specs:
 
 
 def _jobs(
-    file: ClusterFile, name: str, group: Group, security: Any, settings: Mapping[str, Any]
+    file: ClusterFile,
+    name: str,
+    group: Group,
+    at_once: int,
+    security: Any,
+    settings: Mapping[str, Any],
 ) -> Specs:
     several = group.workers_per_job
     options = {
@@ -112,8 +138,8 @@ def _jobs(
         "job_script_prologue": [*_environment(settings), *group.prologue],
         "log_directory": str(file.logs.absolute()),
         "python": file.python or shlex.quote(sys.executable),
-        # One task at a time uses all cores: the last --nthreads is the one that counts.
-        "worker_extra_args": ["--nthreads", "1", *_worker_options(name, group)],
+        # One task at a time uses all cores, or two the GPU: the last --nthreads counts.
+        "worker_extra_args": ["--nthreads", str(at_once), *_worker_options(name, group, at_once)],
         ("account" if file.kind in ("slurm", "pbs") else "project"): group.account,
     }
     if file.kind in ("pbs", "sge"):
@@ -124,9 +150,9 @@ def _jobs(
     return {f"{name}-{i}": one for i in range(group.jobs)}
 
 
-def _worker_options(name: str, group: Group) -> list[str]:
+def _worker_options(name: str, group: Group, at_once: int) -> list[str]:
     """Options of ``dask worker``: what it announces, and when it leaves by itself."""
-    options = ["--resources", f"{announced(name)}=1", "--no-dashboard"]
+    options = ["--resources", f"{announced(name)}={at_once}", "--no-dashboard"]
     options += ["--dashboard-address", f"{LOOPBACK}:0"]
     if group.minutes is not None and group.minutes > SHORT_MINUTES:
         spread = max(1, group.minutes // 60)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 from pipeline.errors import ResourceError
+
+HALVES: Mapping[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Precisions of 16 bits."""
+BF16_CAPABILITY, FP16_CAPABILITY = 8, 7
+"""CUDA compute capability, its first number, from which on a GPU computes in them natively."""
 
 
 def choose_device(name: str) -> str:
@@ -26,11 +32,17 @@ def choose_device(name: str) -> str:
 
 
 def choose_precision(precision: str, device: str) -> str:
-    """``auto`` becomes ``bf16`` where the device computes it natively, else ``fp32``."""
+    """What ``auto`` becomes for prediction on a device.
+
+    ``bf16`` where it is native (GPUs from compute capability 8 on, CPUs with AMX), else ``fp16``
+    on GPUs with tensor cores for it (from 7 on), else ``fp32``.
+    """
     if precision != "auto":
         return precision
     if device.startswith("cuda"):
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        major = torch.cuda.get_device_capability(device)[0]
+        native = torch.version.hip is not None or major >= BF16_CAPABILITY
+        return "bf16" if native else "fp16" if major >= FP16_CAPABILITY else "fp32"
     capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return "bf16" if capabilities.get("amx_bf16") else "fp32"
 
@@ -46,7 +58,33 @@ def place(network: nn.Module, device: str) -> nn.Module:
     return network
 
 
-def autocast(device: str, precision: str) -> AbstractContextManager[object]:
-    """The context in which a network runs."""
-    bf16 = choose_precision(precision, device) == "bf16"
-    return torch.autocast(device.split(":", maxsplit=1)[0], torch.bfloat16, enabled=bf16)
+@contextmanager
+def autocast(device: str, precision: str) -> Iterator[None]:
+    """The context in which a network runs.
+
+    Parameters
+    ----------
+    device
+        A torch device name.
+    precision
+        ``bf16``, ``fp16`` (for prediction alone: its gradients would need to be scaled) or
+        ``fp32``, which is float32 of 24 bits: convolutions of a GPU do not take TF32, as torch
+        lets them. ``auto``, for training: ``bf16`` where it is native, else ``fp32``.
+    """
+    if precision == "auto":
+        precision = "bf16" if choose_precision("auto", device) == "bf16" else "fp32"
+    kind = device.split(":", maxsplit=1)[0]
+    dtype = HALVES.get(precision, torch.bfloat16)
+    with torch.autocast(kind, dtype, enabled=precision in HALVES), _tf32(precision != "fp32"):
+        yield
+
+
+@contextmanager
+def _tf32(allowed: bool) -> Iterator[None]:
+    """Whether cuDNN may round the inputs of float32 convolutions to TF32."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and allowed
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before

@@ -184,6 +184,23 @@ def read_card(path: Path) -> Card:
         raise ModelError(f"{path}: damaged header ({_line(error)})") from error
 
 
+def read_shape(path: Path) -> dict[str, object]:
+    """Configuration of the network in a model file, with its ``architecture``; no weights.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, not of this format or of an unknown architecture.
+    """
+    metadata, _ = _read(path, weights=False)
+    try:
+        shape = json.loads(metadata["network"])
+        known = NETWORKS[str(shape["architecture"])].configured(shape)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: damaged header ({_line(error)})") from error
+    return known.model_dump()
+
+
 def _read(path: Path, *, weights: bool = True) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Header and tensors of a model file of this program."""
     if not path.is_file():

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pipeline.boundaries.device import autocast
+from pipeline.boundaries.device import autocast, choose_precision
 
 ORIENTATIONS = tuple((turns, flip) for flip in (False, True) for turns in range(4))
 """The 8 orientations of a square: quarter turns, and quarter turns of the mirror image."""
+Orientation = tuple[int, bool, bool]
+"""(quarter turns, mirrored, sections in reverse order)."""
 
 
 def boundary_probability(logits: Tensor) -> Tensor:
@@ -40,8 +42,11 @@ def predict_tile(
     precision: str,
     *,
     flip_z: bool = False,
+    orientations_at_once: int = 1,
 ) -> Tensor:
-    """P(boundary) of equally sized sections; never more than two maps in memory.
+    """P(boundary) of equally sized sections, combined map by map from all orientations.
+
+    Never more maps are in memory than ``orientations_at_once`` and the combined one.
 
     Parameters
     ----------
@@ -56,6 +61,9 @@ def predict_tile(
         See ``pipeline.boundaries.device``.
     flip_z
         Combine them with those of the sections in reverse order as well.
+    orientations_at_once
+        That go through the network together, where their shapes are equal. Maps differ by the
+        rounding of convolutions of another batch; those that are combined come in one order.
 
     Returns
     -------
@@ -65,25 +73,52 @@ def predict_tile(
     seen = sections[:, None] if sections.ndim == 3 else sections
     orientations = _orientations(augmentation, flip_z and seen.shape[1] > 1)
     combined: Tensor | None = None
-    for turns, flip, reverse_z in orientations:
-        turned = orient(seen.flip(1) if reverse_z else seen, turns, flip)
-        with autocast(device, precision):
-            logits = network(turned.contiguous(memory_format=torch.channels_last))
-        probability = reverse(boundary_probability(logits), turns, flip)
-        if combined is None:
-            combined = probability.clone()
-        elif augmentation == "max":
-            torch.maximum(combined, probability, out=combined)
-        elif augmentation == "min":
-            torch.minimum(combined, probability, out=combined)
-        else:
-            combined += probability
+    for group in _of_equal_shape(orientations, orientations_at_once, seen):
+        for probability in _maps(network, seen, group, device, precision):
+            if combined is None:
+                combined = probability.clone()
+            elif augmentation == "max":
+                torch.maximum(combined, probability, out=combined)
+            elif augmentation == "min":
+                torch.minimum(combined, probability, out=combined)
+            else:
+                combined += probability
     assert combined is not None
     return combined / len(orientations) if augmentation == "mean" else combined
 
 
-def _orientations(augmentation: str, flip_z: bool) -> list[tuple[int, bool, bool]]:
-    """(turns, mirrored, sections reversed) of all that are combined."""
+def _maps(
+    network: nn.Module,
+    seen: Tensor,
+    orientations: Sequence[Orientation],
+    device: str,
+    precision: str,
+) -> Iterator[Tensor]:
+    """(N, H, W) P(boundary) of each orientation, turned back; one pass of the network."""
+    turned = torch.cat([orient(seen.flip(1) if z else seen, t, f) for t, f, z in orientations])
+    with autocast(device, choose_precision(precision, device)):
+        logits = network(turned.contiguous(memory_format=torch.channels_last))
+    maps = torch.split(boundary_probability(logits), len(seen))
+    for (turns, flip, _), probability in zip(orientations, maps, strict=True):
+        yield reverse(probability, turns, flip)
+
+
+def _of_equal_shape(
+    orientations: Sequence[Orientation], at_once: int, seen: Tensor
+) -> Iterator[Sequence[Orientation]]:
+    """Groups that can be one batch; their order and that within them depend on nothing else.
+
+    Quarter turns of what is not square have another shape: they come after the others.
+    """
+    upright = sorted(orientations, key=lambda orientation: orientation[0] % 2)
+    halves = [[o for o in upright if o[0] % 2 == odd] for odd in (0, 1)]
+    for part in [upright] if seen.shape[-1] == seen.shape[-2] else halves:
+        for first in range(0, len(part), at_once):
+            yield part[first : first + at_once]
+
+
+def _orientations(augmentation: str, flip_z: bool) -> list[Orientation]:
+    """All that are combined."""
     if augmentation == "none":
         return [(0, False, False)]
     return [(*o, z) for z in ((False, True) if flip_z else (False,)) for o in ORIENTATIONS]

@@ -250,6 +250,11 @@ class Window:
     rows: Line
     columns: Line
 
+    @property
+    def pixels(self) -> int:
+        """Of a section that the network sees."""
+        return int(self.rows.pixels.index.shape[1] * self.columns.pixels.index.shape[1])
+
     def to_pixels(self, sections: Tensor) -> Tensor:
         """What the network sees.
 

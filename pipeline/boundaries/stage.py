@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from pipeline.boundaries.batches import Batches, chosen_batch
 from pipeline.boundaries.device import choose_device
 from pipeline.boundaries.model import BoundaryModel, load_model
-from pipeline.boundaries.predict import predict_tile
+from pipeline.boundaries.prepared import prepared
+from pipeline.boundaries.quick_calls import quick_calls
 from pipeline.boundaries.resampling import Steps, halo_voxels, steps_of, window_of
 from pipeline.boundaries.seen_sections import SeenSections, Voxels
 from pipeline.contract import (
@@ -67,9 +70,25 @@ class BoundariesConfig(StageConfig):
         description="Edge in nm of the pixels that the network sees (auto: the voxels' own where "
         "it knows them, else the nearest that it knows; off: always the voxels' own).",
     )
-    batch: int = Field(1, ge=1, le=256, description="Sections predicted at a time.")
-    precision: Literal["auto", "bf16", "fp32"] = Field(
-        "auto", description="Arithmetic of the network (auto: bf16 where the device has it)."
+    batch: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        "auto",
+        description="Sections predicted at a time, halved where memory runs out (auto: 1, on a "
+        "GPU as many small ones as keep it busy).",
+    )
+    orientations_at_once: Literal["auto"] | Annotated[int, Field(ge=1, le=16)] = Field(
+        "auto",
+        description="Orientations predicted at a time, halved where memory runs out (auto: 1, on "
+        "a GPU 8).",
+    )
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        "auto",
+        description="Arithmetic of the network (auto: bf16 where the device has it, else fp16 on "
+        "a GPU that has that, else fp32).",
+    )
+    compile: Literal["off", "graphs", "compile"] = Field(
+        "off",
+        description="How the network is called: as it is (off), as recorded CUDA graphs (graphs), "
+        "or by torch.compile; where that fails, as it is.",
     )
 
     def resolved(self, volume: VolumeInfo) -> Self:
@@ -201,13 +220,15 @@ def _predict_plane(
     tissue = voxels.across(axis, tile.within(block.read)).tissue
     result = np.zeros(tissue.shape, np.float32)
     wanted = np.flatnonzero(tissue.any((1, 2)))
-    for first in range(0, len(wanted), config.batch):
-        part = wanted[first : first + config.batch]
-        probability = predict_tile(
+    device, batches = resources.models["device"], resources.models["batches"]
+    batch = chosen_batch(config.orientations_at_once, config.batch, window.pixels, device)
+    for first in range(0, len(wanted), batch.sections):
+        part = wanted[first : first + batch.sections]
+        probability = batches.predict(
             model.network,
             seen.around(part + tile.begin[axis], context),
+            batch,
             config.augmentation,
-            resources.models["device"],
             config.precision,
             flip_z=config.augmentation_z == "flip",
         )
@@ -222,9 +243,12 @@ def steps(config: BoundariesConfig, resources: Resources) -> Steps:
 
 
 def opens(config: BoundariesConfig, device: str) -> Mapping[str, Any]:
-    """The network on its device."""
+    """The network, made ready for its device, and what is known of the device's memory."""
     device = choose_device(device)
-    return {"network": load_model(model_path(config.model), device), "device": device}
+    model = load_model(model_path(config.model))
+    network = quick_calls(prepared(model.network, device), config.compile, device)
+    ready = replace(model, network=network)
+    return {"network": ready, "device": device, "batches": Batches(device)}
 
 
 def files(config: BoundariesConfig) -> list[str]:
@@ -234,7 +258,7 @@ def files(config: BoundariesConfig) -> list[str]:
 
 STAGE = Stage(
     name="boundaries",
-    version=3,
+    version=4,
     config=BoundariesConfig,
     reads=("raw", "sections", "foreground"),
     arrays=(ArraySpec("boundaries", "uint8", "image"),),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from pipeline.boundaries.batches import Batches
 from pipeline.boundaries.model import BoundaryModel
 from pipeline.boundaries.stage import STAGE, BoundariesConfig, compute, tiles
 from pipeline.contract import Halo, Resources, Triple, VolumeInfo
@@ -32,7 +33,9 @@ def resources(network: nn.Module, shape: Triple, halo: int, stride: int = 1) -> 
     model = BoundaryModel(network.eval(), {}, halo, stride)
     info = VolumeInfo(shape, ISOTROPIC, "uint8")
     none = Corrections.none(shape[0], 0, 255)
-    return Resources(info, {"network": model, "device": "cpu"}, corrections=none)
+    return Resources(
+        info, {"network": model, "device": "cpu", "batches": Batches("cpu")}, corrections=none
+    )
 
 
 def settings(precision: Any = "fp32", **values: Any) -> BoundariesConfig:

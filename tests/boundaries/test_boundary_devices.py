@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
 import pytest
 import torch
 
@@ -49,7 +52,50 @@ def test_bfloat16_is_chosen_where_the_processor_has_it(
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"), [("bf16", torch.bfloat16), ("fp32", torch.float32)]
+    ("capability", "expected"),
+    [((6, 1), "fp32"), ((7, 0), "fp16"), ((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")],
+)
+def test_a_gpu_computes_in_the_shortest_format_that_it_has(
+    capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(
+        torch.cuda, "get_device_capability", lambda name: asked.append(name) or capability
+    )
+    assert choose_precision("auto", "cuda:1") == expected
+    assert choose_precision("fp32", "cuda:1") == "fp32"
+    assert asked == ["cuda:1"]
+
+
+@pytest.mark.parametrize("capability", [(6, 1), (7, 0), (8, 0)])
+def test_training_never_computes_in_float16(
+    capability: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda name: capability)
+    given: list[tuple[Any, ...]] = []
+
+    def noted(kind: str, dtype: torch.dtype, enabled: bool) -> AbstractContextManager[None]:
+        given.append((kind, dtype, enabled))
+        return nullcontext()
+
+    monkeypatch.setattr(torch, "autocast", noted)
+    with autocast("cuda:0", "auto"):
+        pass
+    assert given == [("cuda", torch.bfloat16, capability >= (8, 0))]
+
+
+def test_float32_takes_no_tf32_and_leaves_torch_as_it_was() -> None:
+    assert torch.backends.cudnn.allow_tf32
+    with autocast("cpu", "fp32"):
+        assert not torch.backends.cudnn.allow_tf32
+    with autocast("cpu", "bf16"):
+        assert torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"),
+    [("bf16", torch.bfloat16), ("fp16", torch.float16), ("fp32", torch.float32)],
 )
 def test_networks_run_in_the_chosen_precision(precision: str, dtype: torch.dtype) -> None:
     network = torch.nn.Conv2d(1, 2, 3, padding=1)

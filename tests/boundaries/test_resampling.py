@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.boundaries.batches import Batches
 from pipeline.boundaries.model import BoundaryModel
 from pipeline.boundaries.resampling import (
     UNCHANGED,
@@ -49,7 +50,9 @@ def resources(
 ) -> Resources:
     model = BoundaryModel(network.eval(), {}, halo, stride, KNOWN)
     volume, none = VolumeInfo(shape, voxel_size_nm, "uint8"), Corrections.none(shape[0], 0, 255)
-    return Resources(volume, {"network": model, "device": "cpu"}, corrections=none)
+    return Resources(
+        volume, {"network": model, "device": "cpu", "batches": Batches("cpu")}, corrections=none
+    )
 
 
 def config(**values: Any) -> BoundariesConfig:

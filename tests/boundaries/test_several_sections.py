@@ -14,6 +14,7 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pipeline.boundaries.batches import Batches
 from pipeline.boundaries.model import BoundaryModel
 from pipeline.boundaries.networks import NETWORKS
 from pipeline.boundaries.stage import STAGE, BoundariesConfig, compute
@@ -56,7 +57,9 @@ def resources(
     model = BoundaryModel(network.eval(), {}, halo, stride, known_nm, context_sections=context)
     info = VolumeInfo(shape, SECTIONS_NM, "uint8")
     none = Corrections.none(shape[0], 0, 255)
-    return Resources(info, {"network": model, "device": "cpu"}, corrections=none)
+    return Resources(
+        info, {"network": model, "device": "cpu", "batches": Batches("cpu")}, corrections=none
+    )
 
 
 def settings(**values: Any) -> BoundariesConfig:

@@ -59,14 +59,30 @@ def test_the_network_needs_memory_for_its_largest_section() -> None:
     assert more == NETWORK_BYTES * 448 * 576
 
 
-def test_a_network_of_several_sections_needs_as_much_more_memory() -> None:
+def test_a_network_that_needs_more_for_a_pixel_needs_more_memory() -> None:
+    volume, tile = info((90, 4000, 4000), SECTIONS_NM), (1, 512, 256)
+    narrow = BlockMemory(volume, tile, FLAT)
+    wide = BlockMemory(volume, tile, FLAT, network_bytes=NETWORK_BYTES + 1000)
+    assert wide.needed((8, 512, 256)) - narrow.needed((8, 512, 256)) == 1000 * 832 * 576
+
+
+def test_on_a_gpu_two_blocks_are_held_and_no_network() -> None:
+    volume, tile = info((90, 4000, 4000), SECTIONS_NM), (1, 512, 256)
+    on_cpu, on_gpu = (BlockMemory(volume, tile, FLAT, on_gpu=gpu) for gpu in (False, True))
+    block = (8, 512, 256)
+    network = NETWORK_BYTES * 832 * 576
+    expected = 2 * (on_cpu.of_stage("boundaries", block) - network)
+    assert on_gpu.of_stage("boundaries", block) == expected
+    assert on_gpu.of_stage("graph", block) == on_cpu.of_stage("graph", block)
+
+
+def test_a_network_of_several_sections_reads_more() -> None:
     volume, tile = info((90, 4000, 4000), SECTIONS_NM), (1, 512, 256)
     flat = BlockMemory(volume, tile, FLAT)
     reach = FLAT["boundaries"].above
     halos = {**FLAT, "boundaries": Halo.symmetric(1, *reach[1:])}
     three = BlockMemory(volume, tile, halos, context_sections=1)
     assert three.sections == flat.sections
-    assert three._section_bytes == 3 * flat._section_bytes
     assert three.read_voxels("boundaries", (1, 512, 256)) == 3 * flat.read_voxels(
         "boundaries", (1, 512, 256)
     )

@@ -24,6 +24,7 @@ from workflows.cluster import Workplace
 from workflows.cluster_file import ClusterFile, bytes_of
 from workflows.executor import Executor
 from workflows.worker_specs import specs_of
+from workflows.yaml_models import read_yaml
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "configs" / "clusters").glob("*.yaml"))
@@ -218,6 +219,17 @@ def names_of_workers(executor: Executor, tasks: int, *, on_device: bool) -> set[
     )
     assert failures == []
     return found
+
+
+@pytest.mark.parametrize(("others", "at_once"), [("  cpu: {jobs: 1, memory: 1GiB}\n", 2), ("", 1)])
+def test_a_gpu_worker_beside_cpu_workers_overlaps_two_blocks(
+    others: str, at_once: int, tmp_path: Path
+) -> None:
+    text = f"kind: local\ngroups:\n{others}  gpu: {{jobs: 1, memory: 1GiB}}"
+    specs = specs_of(read_yaml(written(tmp_path, text), ClusterFile), None, {})
+    options = specs["gpu-0"]["options"]
+    assert (options["nthreads"], options["resources"]) == (at_once, {"GPU": at_once})
+    assert "cpu-0" not in specs or specs["cpu-0"]["options"]["nthreads"] == 1
 
 
 def test_tasks_of_the_device_go_to_gpu_workers_and_others_to_the_rest(

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -53,6 +54,63 @@ def square(n: int) -> int:
 
 
 # In this process
+
+
+def run_overlapped(work: Callable[[Any], Any], tasks: Any) -> tuple[dict[Any, Any], Failures]:
+    results: dict[Any, Any] = {}
+    with Executor(Workplace()) as executor:
+        done = results.__setitem__
+        failures = executor.run(work, tasks, name=str, done=done, on_device=True, at_once=2)
+    return results, failures
+
+
+def test_tasks_that_overlap_give_the_results_of_one_after_the_other() -> None:
+    """Two at a time and no more: each waits for another, but for the last of an odd number."""
+    at_once, most, lock = 0, 0, threading.Lock()
+    both = threading.Barrier(2)
+
+    def work(n: int) -> int:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        both.wait(20)
+        with lock:
+            at_once -= 1
+        return n * n
+
+    results, failures = run_overlapped(work, range(8))
+    assert results == {n: n * n for n in range(8)}
+    assert failures == []
+    assert most == 2
+
+
+def test_where_tasks_overlap_results_are_recorded_in_the_thread_of_the_run() -> None:
+    seen: set[int] = set()
+    with Executor(Workplace()) as executor:
+        executor.run(
+            square, range(5), name=str, done=lambda *_: seen.add(threading.get_ident()), at_once=2
+        )
+    assert seen == {threading.get_ident()}
+
+
+def test_where_tasks_overlap_those_that_fail_are_named_and_the_others_are_done() -> None:
+    def work(n: int) -> int:
+        if n == 3:
+            raise TypeError("not this one")
+        return n
+
+    results, failures = run_overlapped(work, range(6))
+    assert set(results) == {0, 1, 2, 4, 5}
+    assert [(one.name, one.message) for one in failures] == [("3", "not this one")]
+
+
+def test_where_tasks_overlap_an_error_that_all_would_meet_ends_the_run() -> None:
+    def work(n: int) -> int:
+        raise ResourceError("no memory")
+
+    with pytest.raises(ResourceError, match="no memory"):
+        run_overlapped(work, range(50))
 
 
 def test_one_worker_runs_in_this_process_in_order() -> None:

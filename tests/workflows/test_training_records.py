@@ -22,6 +22,9 @@ from pipeline.marks import gathered, section_marks
 from pipeline.model_header import extend_header, read_header
 from pipeline.packaged import model_path, packaged_models
 from workflows.annotated_volume import AnnotatedVolume
+from workflows.edge_training import EdgeTraining
+from workflows.train_boundaries import BoundaryTraining, chosen_volumes
+from workflows.train_edges import all_of
 from workflows.training_data import described
 from workflows.training_record import (
     HEADER,
@@ -115,6 +118,24 @@ def test_a_fold_records_its_half(data: Path, sample: NDArray[np.uint8]) -> None:
     record = record_of([volume(data).half(1)], data)
     assert record.learned[0].sections == ((4, 6),)
     assert marks(record) == marks_of(*sample[4:6])
+
+
+def test_folds_and_forests_tell_and_record_that_they_learn_from_what_is_held_back(
+    data: Path, sample: NDArray[np.uint8], caplog: pytest.LogCaptureFixture
+) -> None:
+    held = volume(data, held_back=(4, 6, 0, 120, 0, 130))
+    half = chosen_volumes(BoundaryTraining(name="n", licence="", volumes=(held,)), data, fold=1)
+    assert marks(record_of(half, data)) == marks_of(*sample[4:6])
+    assert "mine: a fold learns from all" in caplog.text
+    edges = all_of(EdgeTraining(name="e", licence="", volumes=(held,)), data)
+    assert marks(record_of(edges.volumes, data)) == marks_of(*sample[2:6])
+    assert "mine: forests learn from held_back too" in caplog.text
+
+
+def test_what_is_validated_on_is_recorded(data: Path, sample: NDArray[np.uint8]) -> None:
+    record = record_of([volume(data, validation_sections=(4, 6))], data)
+    assert record.learned[0].sections == ((2, 6),)
+    assert marks(record) == marks_of(*sample[2:6])
 
 
 def test_a_record_survives_its_file(data: Path, tmp_path: Path) -> None:

@@ -1,0 +1,207 @@
+"""How much goes through the network at a time, and what is done where memory runs out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from threading import Lock
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.boundaries.predict import ORIENTATIONS, predict_tile
+from pipeline.errors import ResourceError
+
+LOG = logging.getLogger(__name__)
+
+PIXELS_AT_ONCE = 1 << 23
+"""Of all sections and orientations in one pass on a GPU where the batch is ``auto``: a choice,
+not a measured optimum."""
+RAN_OUT = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
+"""In messages of libraries that torch does not turn into its ``OutOfMemoryError``."""
+
+Number = int | Literal["auto"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one pass of a network holds.
+
+    Parameters
+    ----------
+    orientations
+        Of every section, at most.
+    sections
+        At most.
+    """
+
+    orientations: int
+    sections: int
+
+    @property
+    def size(self) -> int:
+        """Sections in all orientations."""
+        return self.orientations * self.sections
+
+    def within(self, other: Batch) -> Batch:
+        """As much of it as another holds."""
+        return Batch(min(self.orientations, other.orientations), min(self.sections, other.sections))
+
+    def halved(self) -> Batch | None:
+        """Half of its orientations, then of its sections; ``None``: it is one of one."""
+        if self.orientations > 1:
+            return replace(self, orientations=self.orientations // 2)
+        if self.sections > 1:
+            return replace(self, sections=self.sections // 2)
+        return None
+
+
+def chosen_batch(orientations: Number, sections: Number, pixels: int, device: str) -> Batch:
+    """The batch that is asked for, with every ``auto`` decided.
+
+    Parameters
+    ----------
+    orientations, sections
+        ``auto``: on a GPU all 8 orientations, and of small sections several; else 1.
+    pixels
+        Of a section.
+    device
+        A torch device name.
+    """
+    on_gpu = device.startswith("cuda")
+    if orientations == "auto":
+        orientations = len(ORIENTATIONS) if on_gpu else 1
+    if sections == "auto":
+        sections = max(1, PIXELS_AT_ONCE // (int(orientations) * pixels)) if on_gpu else 1
+    return Batch(int(orientations), int(sections))
+
+
+class Batches:
+    """Predicts sections in batches, smaller ones from the moment on when memory ran out.
+
+    One for each network that is open; tasks of several threads may share it.
+
+    Parameters
+    ----------
+    device
+        A torch device name.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._most: Batch | None = None
+        self._lock = Lock()
+
+    def predict(
+        self,
+        network: nn.Module,
+        sections: Tensor,
+        batch: Batch,
+        augmentation: str,
+        precision: str,
+        *,
+        flip_z: bool = False,
+    ) -> Tensor:
+        """See ``predict_tile``.
+
+        Parameters
+        ----------
+        batch
+            What is tried first; of what ran out of memory once no more is tried than fitted.
+
+        Raises
+        ------
+        ResourceError
+            If one orientation of one section does not fit.
+        """
+        tried = batch if self._most is None else batch.within(self._most)
+        smaller = False
+        while True:
+            found = self._attempt(network, sections, tried, augmentation, precision, flip_z)
+            if found is not None:
+                break
+            # Only here: while an error is handled, its traceback holds what filled the memory.
+            if self._device.startswith("cuda"):
+                torch.cuda.empty_cache()
+            halved = tried.within(_whole(sections, augmentation)).halved()
+            if halved is None:
+                raise ResourceError(_too_large(sections, self._device, precision))
+            tried, smaller = halved, True
+            self._most = tried if self._most is None else tried.within(self._most)
+        if smaller:
+            LOG.warning(
+                "%s ran out of memory; predicted together from now on: orientations %d, "
+                "sections %d",
+                self._device,
+                tried.orientations,
+                tried.sections,
+            )
+        return found
+
+    def _attempt(
+        self,
+        network: nn.Module,
+        sections: Tensor,
+        batch: Batch,
+        augmentation: str,
+        precision: str,
+        flip_z: bool,
+    ) -> Tensor | None:
+        """The map; ``None``: memory ran out."""
+        try:
+            with self._alone():
+                maps = [
+                    predict_tile(
+                        network,
+                        part,
+                        augmentation,
+                        self._device,
+                        precision,
+                        flip_z=flip_z,
+                        orientations_at_once=batch.orientations,
+                    )
+                    for part in torch.split(sections, batch.sections)
+                ]
+                return maps[0] if len(maps) == 1 else torch.cat(maps)
+        except RuntimeError as error:
+            if not _ran_out(error):
+                raise
+            return None
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """On a GPU one batch at a time is given out, so that memory is that of one."""
+        if not self._device.startswith("cuda"):
+            yield
+            return
+        with self._lock:
+            yield
+
+
+def _whole(sections: Tensor, augmentation: str) -> Batch:
+    """More than this no batch can hold."""
+    orientations = 1 if augmentation == "none" else 2 * len(ORIENTATIONS)
+    return Batch(orientations, len(sections))
+
+
+def _ran_out(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(
+        words in str(error) for words in RAN_OUT
+    )
+
+
+def _too_large(sections: Tensor, device: str, precision: str) -> str:
+    height, width = sections.shape[-2:]
+    ways = ["smaller tiles, as --set boundaries.tile='[1,256,256]'"]
+    if device.startswith("cuda"):
+        ways += ["--set boundaries.precision=bf16"] if precision == "fp32" else []
+        ways += ["--device cpu"]
+    else:
+        ways += ["a machine with more memory"]
+    return (
+        f"the boundary network does not fit into the memory of {device} for one section of "
+        f"{height} x {width} pixels; give {', or '.join(ways)}"
+    )
