@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.cost_runs import Cost, measured
 from benchmarks.cost_volumes import COSTED, Costed
+from benchmarks.endings import as_program
 from benchmarks.papers import paper_table
 from benchmarks.published import NOT_MEASURED, Cell, Table, publish
 from benchmarks.reports import machine
@@ -183,4 +184,4 @@ def drawn(costs: Mapping[str, Cost]) -> Figure:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

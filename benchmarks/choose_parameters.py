@@ -20,10 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.datasets import FIB25, ISBI2012, SNEMI3D, Dataset
+from benchmarks.datasets import FIB25, ISBI2012, SNEMI3D, Dataset, require_folder
+from benchmarks.endings import as_program
 from benchmarks.mean_boundary import choose_prior
 from benchmarks.quality import AUGMENTATIONS, PARAMETERS, THRESHOLDS, best_threshold, object_scores
 from pipeline.config import parse_config
+from pipeline.errors import InputError
 from pipeline.evaluation.isbi import score_map, truth_sections
 from pipeline.multicut.stage import MulticutConfig, partition
 from workflows.in_memory import reconstruct_array
@@ -35,6 +37,8 @@ from workflows.train_edges import (
     read_edge_training,
 )
 
+HALVES = 2
+"""Of every training part; each is predicted by the network that learned from the other."""
 CROP = np.s_[:15, :512, :512]
 """Part of every training half on which thresholds are chosen."""
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
@@ -63,6 +67,9 @@ def main() -> None:
     parser.add_argument("--skip-thresholds", action="store_true")
     parser.add_argument("--write", action="store_true", help="write parameters.json")
     options = parser.parse_args()
+    require_folder(options.data)
+    if len(options.network) != HALVES:
+        raise InputError(f"{len(options.network)} --network, but one for each half, {HALVES}")
     chosen: dict[str, Any] = (
         json.loads(PARAMETERS.read_text()) if PARAMETERS.exists() else {"thresholds": {}}
     )
@@ -160,4 +167,4 @@ def _error(part: Part, labels: NDArray[np.uint64]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

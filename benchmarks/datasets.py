@@ -9,7 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.errors import InputError
 from workflows.training_data import read_tiff
+
+
+def require_folder(data: Path) -> None:
+    """Refuse a ``--data`` that is not there, before anything is computed.
+
+    Raises
+    ------
+    InputError
+        If it is no folder.
+    """
+    if not data.is_dir():
+        raise InputError(f"--data {data}: no such folder; docs/data.md says what it holds")
 
 
 @dataclass(frozen=True)

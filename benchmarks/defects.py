@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25, ISBI2012, SNEMI3D, Dataset
+from benchmarks.endings import as_program
 from benchmarks.mean_boundary import labels_of
 from benchmarks.published import publish
 from benchmarks.quality import arguments, models_of, object_scores, volume_info
@@ -371,4 +372,4 @@ def score_table(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

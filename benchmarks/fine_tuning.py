@@ -24,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.datasets import ISBI2012
+from benchmarks.endings import as_program
 from benchmarks.mean_boundary import labels_of
 from benchmarks.published import publish
 from benchmarks.quality import THRESHOLDS, label_row, models_of, volume_info
@@ -286,4 +287,4 @@ def as_markdown(rows: Sequence[Row]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -28,6 +28,7 @@ from benchmarks.ablation import ablation
 from benchmarks.boundary_maps import isbi_map
 from benchmarks.children import measured, medians
 from benchmarks.datasets import ISBI2012
+from benchmarks.endings import as_program
 from benchmarks.graph_problems import (
     SIZES,
     RealGraph,
@@ -297,4 +298,4 @@ PARTS = {
 }
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

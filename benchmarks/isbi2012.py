@@ -31,7 +31,7 @@ from benchmarks.isbi2012_cross_validation import FoldScores, cross_validated
 from benchmarks.isbi2012_figures import over_thresholds, side_by_side
 from benchmarks.isbi2012_folds import BASE, FOLDS, STEPS, network_without
 from benchmarks.isbi2012_maps import Predictor
-from benchmarks.isbi2012_networks import SHIPPED, Given, given_networks
+from benchmarks.isbi2012_networks import SHIPPED, Given, given_networks, how_made
 from benchmarks.isbi2012_runtime import runtime, runtime_table
 from benchmarks.isbi2012_study import Study
 from benchmarks.isbi2012_submission import Stack, submission, submission_table
@@ -52,6 +52,7 @@ from benchmarks.quality import (
 )
 from benchmarks.quality_rows import Row, marked, score_table
 from pipeline.boundaries.device import choose_device
+from pipeline.boundaries.model import load_model
 from pipeline.config import load_config
 from pipeline.contract import UINT8_MAX
 from pipeline.evaluation.thinning import cell_mask, thin
@@ -198,7 +199,8 @@ def table_1(
         if require_unseen(split.raw, paths, what=split.name, allow=allow_seen, first=first)
     }
     scores = measured(Sections(split.raw, split.membranes), predictor, given)
-    return as_table(scores, f"The paper's Table 1, on {split.name}", seen)
+    made = {name: how_made(load_model(one.model)) for name, one in given.items() if one.model}
+    return as_table(scores, f"The paper's Table 1, on {split.name}", seen, made)
 
 
 def test_stacks(options: argparse.Namespace, predictor: Predictor) -> list[Stack]:

@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.datasets import ISBI2012
+from benchmarks.endings import as_program
 from workflows.annotated_volume import AnnotatedVolume
 from workflows.fine_tuning import boundary_training
 from workflows.train_boundaries import train_boundaries
@@ -126,4 +127,4 @@ def annotated(sections: tuple[int, ...]) -> AnnotatedVolume:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.boundaries.device import choose_precision
 from pipeline.boundaries.stage import BoundariesConfig
 from pipeline.config import PipelineSections, parse_config
 from pipeline.packaged import model_path
@@ -116,7 +117,7 @@ class Predictor:
         )
 
     def _key(self, raw: NDArray[Any], config: PipelineSections) -> str:
-        """Hash of grey values, network, and versions and parameters of the stages."""
+        """Hash of grey values, network, arithmetic, and versions and parameters of the stages."""
         last = next(number for number, stage in enumerate(STAGES) if stage.name == MAPS)
         stages = STAGES[: last + 1]
         sections = {s.name: config.section(s.name).model_dump(mode="json") for s in stages}
@@ -128,6 +129,9 @@ class Predictor:
             "versions": [stage.version for stage in stages],
             "sections": sections,
         }
+        precision = choose_precision(sections[MAPS]["precision"], self.device)
+        if precision != "fp32":  # maps of another device differ; the key of fp32 is the older one
+            content["arithmetic"] = precision
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pipeline.boundaries.model import load_model
+from benchmarks.network_counts import parameters
+from pipeline.boundaries.model import BoundaryModel, load_model
 from pipeline.boundaries.networks import NETWORKS as REGISTRY
 from pipeline.errors import InputError
 from pipeline.packaged import model_path
 
 CONFIG = "configs/train/rc_spcnet_isbi2012.yaml"
+QUARTER = {"stem": 16, "widths": [32, 64], "dilations": [2, 2, 2, 2]}
+"""Of RC-SPCNet and RCNet: half the channels of our small shape."""
+Size = Literal["small", "paper"]
 
 
 @dataclass(frozen=True)
@@ -29,19 +33,34 @@ class NetworkRows:
         What the paper's table calls it; empty: it is not in there.
     shape
         What a model file must say of its network.
+    small
+        What else its shape has in a training of minutes on a CPU: about a quarter of the
+        multiplications of our small shape where that trains.
     """
 
     name: str
     title: str
     paper: str = ""
     shape: Mapping[str, Any] = field(default_factory=dict)
+    small: Mapping[str, Any] = field(default_factory=dict)
+
+    def network(self, size: Size) -> dict[str, Any]:
+        """``training.network`` of its training.
+
+        Parameters
+        ----------
+        size
+            ``small``, or ``paper``: the shape of its paper, if it has one, else our default.
+        """
+        if size == "small":
+            return {**self.shape, **self.small}
+        has_paper = REGISTRY[self.shape["architecture"]].paper is not None
+        return {**self.shape, **({"shape": "paper"} if has_paper else {})}
 
     @property
     def training(self) -> str:
         """The command that trains it, by the paper's recipe on sections 0-13, on a GPU."""
-        values = ", ".join(f"{key}: {value}" for key, value in self.shape.items())
-        if REGISTRY[self.shape["architecture"]].paper is not None:
-            values += ", shape: paper"
+        values = ", ".join(f"{key}: {value}" for key, value in self.network("paper").items())
         return (
             f"python -m pipeline train boundaries {CONFIG} --data DATA --output runs/{self.name} "
             f"--device cuda --set name={self.name} --set 'training.network={{{values}}}'"
@@ -55,6 +74,7 @@ def _skips(name: str, title: str, architecture: str) -> list[NetworkRows]:
             f"{title} (k={k})",
             f"{title} (k={k})",
             {"architecture": architecture, "context_skips": k},
+            QUARTER,
         )
         for k in (0, 1, 2)
     ]
@@ -65,8 +85,10 @@ NETWORKS = (
     NetworkRows("resnet38", "ResNet38", "Resnet38", {"architecture": "resnet38"}),
     *_skips("rcnet", "RCNet", "rcnet"),
     *_skips("rc_spcnet", "RC-SPCNet", "rc_spcnet"),
-    NetworkRows("u_net", "U-Net", shape={"architecture": "u_net"}),
-    NetworkRows("hybrid_u_net", "hybrid 2D-3D U-Net", shape={"architecture": "hybrid_u_net"}),
+    NetworkRows("u_net", "U-Net", "", {"architecture": "u_net"}, {"width": 8}),
+    NetworkRows(
+        "hybrid_u_net", "hybrid 2D-3D U-Net", "", {"architecture": "hybrid_u_net"}, {"width": 8}
+    ),
 )
 """Those that can be trained here and given as ``--model``."""
 
@@ -91,6 +113,32 @@ class Given:
     def files(self) -> list[Path]:
         """All of them."""
         return [*([self.model] if self.model else []), *(self.forests or {}).values()]
+
+
+def how_made(model: BoundaryModel) -> str:
+    """Shape and steps of a network, as its file tells them, for titles.
+
+    Rows of small networks that were trained for minutes must not be taken for the paper's.
+    """
+    known = REGISTRY[str(model.shape["architecture"])]
+    shape = known.configured(model.shape)
+    size = f"{parameters(shape) / 1e6:.2f} million parameters"
+    if known.paper is not None:
+        apart = {"context_skips", "dropout"}
+        same = shape.model_dump(exclude=apart) == known.paper.model_dump(exclude=apart)
+        size = ("the paper's shape, " if same else "small, ") + size
+    steps = steps_of(model.card)
+    device = {"cpu": "a CPU", "cuda": "a GPU"}.get(str(model.card.get("device")).split(":")[0])
+    trained = "steps not told" if steps is None else f"{steps} steps"
+    return f"{size}, {trained}" + (f" on {device}" if device else "")
+
+
+def steps_of(card: Mapping[str, Any]) -> int | None:
+    """Optimiser steps that were made, as a model card tells them."""
+    places = (card, card.get("validation") or {})  # files of earlier versions: the second
+    made = next((place["steps_made"] for place in places if "steps_made" in place), None)
+    steps = made or (card.get("training") or {}).get("steps")
+    return None if steps is None else int(steps)
 
 
 def given_networks(models: Sequence[str], forests: Sequence[str] = ()) -> dict[str, Given]:

@@ -24,6 +24,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from benchmarks.endings import as_program
 from benchmarks.isbi2012_maps import Predictor
 from benchmarks.mean_boundary import labels_of
 from benchmarks.published import Table
@@ -228,4 +229,4 @@ def score_stack(path: Path, membranes: NDArray[Any]) -> list[ThresholdScore]:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

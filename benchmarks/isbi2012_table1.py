@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.isbi2012_maps import Predictor
 from benchmarks.isbi2012_networks import NETWORKS, SHIPPED, Given
+from benchmarks.kept_scores import kept_scores
 from benchmarks.mean_boundary import labels_of
 from benchmarks.papers import paper_table
 from benchmarks.published import NOT_MEASURED, SEEN, Cell, Table
@@ -58,16 +61,24 @@ class Sections:
 
 
 def map_scores(sections: Sections, predictor: Predictor, model: Path | None) -> dict[str, Score]:
-    """Post-processing -> best V_rand and V_info of the map cut at a threshold."""
+    """Post-processing -> best V_rand and V_info of the map cut at a threshold; kept."""
     found = {}
     for method, augmentation in MAP_METHODS.items():
-        config = predictor.configured(model, augmentation)
-        scores = section_scores(predictor.boundaries(sections.raw, config), sections.membranes)
-        found[method] = (
-            max(s.v_rand for s in scores.values()),
-            max(s.v_info for s in scores.values()),
+        boundaries = predictor.boundaries(sections.raw, predictor.configured(model, augmentation))
+        best = kept_scores(
+            predictor.kept,
+            "best",
+            (boundaries, sections.membranes),
+            partial(best_scores, boundaries, sections.membranes),
         )
+        found[method] = best["v_rand"], best["v_info"]
     return found
+
+
+def best_scores(boundaries: NDArray[np.uint8], membranes: NDArray[Any]) -> dict[str, float]:
+    """V_rand and V_info of a map, each at its own best threshold."""
+    scores = section_scores(boundaries, membranes).values()
+    return {"v_rand": max(s.v_rand for s in scores), "v_info": max(s.v_info for s in scores)}
 
 
 def graph_scores(sections: Sections, predictor: Predictor, given: Given) -> dict[str, Score]:
@@ -121,7 +132,10 @@ def paper_score(network: str, method: str) -> tuple[Cell, Cell]:
 
 
 def as_table(
-    scores: Mapping[str, Mapping[str, Score]], title: str, seen: Container[str] = ()
+    scores: Mapping[str, Mapping[str, Score]],
+    title: str,
+    seen: Container[str] = (),
+    made: Mapping[str, str] | None = None,
 ) -> Table:
     """The paper's rows, with ours where they are measured.
 
@@ -133,14 +147,21 @@ def as_table(
         Of the table.
     seen
         Names of the networks that saw what is scored.
+    made
+        Name of a given network -> its shape and steps, which follow its title.
     """
+    made = made or {}
     rows: list[tuple[Cell, ...]] = [
         (name, "threshold", None, None, *paper_score(name, "threshold"))
         for name in ONLY_IN_THE_PAPER
     ]
     for network in (*NETWORKS, SHIPPED):
         ours = scores.get(network.name, {})
-        heading = f"{network.title} ({SEEN})" if network.name in seen else network.title
+        heading = network.title
+        if network.name in made:
+            heading += f": {made[network.name]}"
+        if network.name in seen:
+            heading += f" ({SEEN})"
         rows += [
             (
                 heading,
@@ -172,5 +193,6 @@ NOTE = (
     "networks trained on the whole training stack: not the same sections. Maps are cut at the "
     "best threshold for the scored sections, of V_rand and V_info each, as the challenge does; "
     f"multicuts start from the maximum of 8 orientations. {NOT_MEASURED}: not trained; the next "
-    "table has the commands."
+    "table has the commands. The same networks in small shapes, trained for minutes on a CPU: "
+    "`python -m benchmarks.table1_networks --data DATA`."
 )

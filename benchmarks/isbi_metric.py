@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from benchmarks.endings import as_program
 from benchmarks.published import Cell, Table, publish
 from benchmarks.quality import arguments
 from pipeline.evaluation.isbi import score_map, truth_sections
@@ -50,4 +51,4 @@ def compared(folder: Path) -> tuple[tuple[Cell, ...], ...]:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -6,13 +6,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.published import read
+from benchmarks.endings import as_program
+from benchmarks.isbi2012_networks import steps_of
+from benchmarks.published import read, table_markdown
 from benchmarks.results import KEPT
-from pipeline.boundaries.model import load_model
-from pipeline.packaged import model_path
+from pipeline.boundaries.model import FORMAT, load_model
+from pipeline.model_header import read_header
+from pipeline.packaged import model_path, packaged_models
 
 SCORED = ("single pass", "mean TTA", "max TTA")
 
@@ -22,8 +26,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=KEPT)
     results = parser.parse_args().results
-    for name, scores in (("default", scores_of_default(results)), ("without-isbi2012", [])):
+    scored = {"default": scores_of_default, "small": scores_of_small}
+    for name in packaged_models():
         path = model_path(name)
+        if not is_network(path):
+            continue
+        scores = scored[name](results) if name in scored else []
         lines = [*card_lines(name, load_model(path).card), *scores]
         path.with_suffix(".md").write_text("\n".join(lines) + "\n")
         print(path.with_suffix(".md"))
@@ -44,7 +52,7 @@ def card_lines(name: str, card: dict[str, Any]) -> list[str]:
         "whole volume; isotropic volumes are predicted along three axes.",
         f"- **Halo**: {card['halo_pixels']} pixels, measured (largest difference between a tile "
         f"and more context: {card['halo_largest_difference'] * 255:.2f}/255).",
-        f"- **Training**: {training['steps']} steps of {training['batch']}×{training['crop']}², "
+        f"- **Training**: {steps_of(card)} steps of {training['batch']}×{training['crop']}², "
         f"seed {training['seed']}, on {card['device']}, torch {card['torch']}"
         + (f", started from `{start}`" if start else "")
         + f"; `{card['command']}`. See `docs/training.md`.",
@@ -67,6 +75,29 @@ def scores_of_default(results: Path) -> list[str]:
         "|---|---|---|---:|---:|---:|",
         *score_lines(results),
     ]
+
+
+def scores_of_small(results: Path) -> list[str]:
+    """The part of the small network's card that holds its scores beside the default network's.
+
+    Raises
+    ------
+    InputError
+        If they were not published in that folder.
+    """
+    (table,) = read(results / "shipped_networks.json").tables
+    return [
+        "",
+        "Scores and time beside the default network's, on sections that neither saw, with the same "
+        "forests (`benchmarks/RESULTS.md` names machine and command):",
+        "",
+        table_markdown(replace(table, title="")).strip(),
+    ]
+
+
+def is_network(path: Path) -> bool:
+    """Whether a packaged model is a boundary network, and not a forest."""
+    return read_header(path).get("format") == FORMAT
 
 
 def shape(network: dict[str, Any]) -> str:
@@ -100,4 +131,4 @@ def score_lines(results: Path) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

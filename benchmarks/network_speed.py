@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.children import child_main, forget_peak, peak_bytes, resident_bytes
+from pipeline.boundaries.batches import Batches, chosen_batch
 from pipeline.boundaries.device import autocast, choose_precision, place
 from pipeline.boundaries.model import load_model
 from pipeline.boundaries.networks import NETWORKS, AnyConfig
@@ -22,20 +23,23 @@ from pipeline.boundaries.predict import (
     predict_tile,
     reverse,
 )
+from pipeline.boundaries.prepared import prepared
+from pipeline.boundaries.quick_calls import quick_calls
 from pipeline.packaged import model_path
 
 CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of a section with 8 orientations and their maximum, in three ways.
+    """Seconds of a section with 8 orientations and their maximum: ours, naive, convolutions alone.
 
     Parameters
     ----------
     job
         ``model`` (a packaged name or a file) or ``architecture`` and ``shape``, with random
         weights, which do not change the speed; ``device``, ``side`` of the section in pixels,
-        ``rounds`` and ``threads``.
+        ``rounds`` and ``threads``; ``precision`` (by default ``auto``) and ``compile`` (``off``)
+        of ours.
 
     Returns
     -------
@@ -47,17 +51,25 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     device = job["device"]
     plain, shape = _network(job)
     plain = plain.eval().to(device, memory_format=torch.contiguous_format)
-    network = place(copy.deepcopy(plain), device)
+    precision = choose_precision(job.get("precision", "auto"), device)
+    network = quick_calls(prepared(plain, device), job.get("compile", "off"), device)
     side = job["side"] - job["side"] % shape.stride
     seen = torch.rand(1, 2 * shape.context_sections + 1, side, side, device=device)
     on_gpu = device.startswith("cuda")
     forget_peak()
     before = torch.cuda.memory_allocated(device) if on_gpu else resident_bytes()
-    ours = predict_tile(network, seen, "max", device, "auto")
+    batches, batch = Batches(device), chosen_batch("auto", "auto", side * side, device)
+
+    def predict() -> Tensor:
+        return batches.predict(network, seen, batch, "max", precision)
+
+    ours = predict()
     memory = (torch.cuda.max_memory_allocated(device) if on_gpu else peak_bytes()) - before
-    layers = convolutions_alone(network, seen, device)
+    layers = convolutions_alone(
+        place(copy.deepcopy(plain), device), seen, device, precision, batch.orientations
+    )
     ways: dict[str, Callable[[], Any]] = {
-        "ours": lambda: predict_tile(network, seen, "max", device, "auto"),
+        "ours": predict,
         "naive": lambda: naive(plain, seen),
         "convolutions": layers,
     }
@@ -70,8 +82,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     return {
         "voxels": side * side,
         "seconds": {name: median(times) for name, times in seconds.items()},
-        "precision": choose_precision("auto", device),
-        "largest_difference": float((ours - naive(plain, seen)).abs().max()),
+        "precision": precision,
+        "compile": job.get("compile", "off"),
+        "largest_difference": float((ours - exact(plain, seen, device)).abs().max()),
         "memory_bytes": memory,
         "busy": busy_fraction(ways["ours"], device),
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
@@ -80,7 +93,10 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
 @torch.inference_mode()
 def naive(network: nn.Module, seen: Tensor) -> Tensor:
-    """The straight way: 8 eager passes in float32, all maps kept, then their maximum."""
+    """The straight way: 8 eager passes in float32, all maps kept, then their maximum.
+
+    As torch is: on a GPU of compute capability 8 or more its convolutions take TF32.
+    """
     maps = []
     for turns, flip in ORIENTATIONS:
         logits = network(orient(seen, turns, flip).contiguous())
@@ -88,26 +104,39 @@ def naive(network: nn.Module, seen: Tensor) -> Tensor:
     return torch.stack(maps).amax(0)
 
 
-def convolutions_alone(network: nn.Module, seen: Tensor, device: str) -> Callable[[], None]:
-    """What runs the convolutions of 8 passes on inputs of their shapes, and nothing else."""
+def exact(network: nn.Module, seen: Tensor, device: str) -> Tensor:
+    """The map of the straight way in float32 of 24 bits, by which others are judged."""
+    with autocast(device, "fp32"):
+        return naive(network, seen)
+
+
+def convolutions_alone(
+    network: nn.Module, seen: Tensor, device: str, precision: str, at_once: int
+) -> Callable[[], None]:
+    """What runs the convolutions of 8 passes on inputs of their shapes, and nothing else.
+
+    Orientations come ``at_once`` together. Inputs of equal shape are one tensor.
+    """
     inputs: list[tuple[nn.Module, Tensor]] = []
+    known: dict[object, Tensor] = {}
 
     def keep(module: nn.Module, given: tuple[Tensor, ...]) -> None:
-        inputs.append((module, torch.rand_like(given[0])))
+        kind = (given[0].shape, given[0].dtype, given[0].stride())
+        inputs.append((module, known.setdefault(kind, torch.rand_like(given[0]))))
 
     hooks = [
         module.register_forward_pre_hook(keep)
         for module in network.modules()
         if isinstance(module, CONVOLUTIONS)
     ]
-    predict_tile(network, seen, "none", device, "auto")
+    predict_tile(network, seen.repeat(at_once, 1, 1, 1), "none", device, precision)
     for hook in hooks:
         hook.remove()
 
     @torch.inference_mode()
     def run() -> None:
-        for _ in ORIENTATIONS:
-            with autocast(device, "auto"):
+        for _ in range(0, len(ORIENTATIONS), at_once):
+            with autocast(device, precision):
                 for module, given in inputs:
                     module(given)
 

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.boundary_maps import isbi_map
-from benchmarks.datasets import ISBI2012
+from benchmarks.datasets import ISBI2012, require_folder
+from benchmarks.endings import as_program
 from benchmarks.published import publish
 from benchmarks.reports import markdown_table
 from benchmarks.stage_runs import run_stage
@@ -56,6 +57,7 @@ def main() -> None:
     parser.add_argument("--boundaries", type=Path, help="map of all sections, TIFF or npy")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
+    require_folder(options.data)
     if nifty() is None and vigra() is None:
         text, values = compared(np.zeros((0, 0, 0), np.uint8), np.zeros((0, 0, 0), np.uint8))
     else:
@@ -228,4 +230,4 @@ def _total(edges: dict[str, NDArray[Any]]) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -25,6 +25,7 @@ from benchmarks import nifty_parity
 from benchmarks.boundary_maps import isbi_map
 from benchmarks.children import measured, medians
 from benchmarks.datasets import ISBI2012
+from benchmarks.endings import as_program
 from benchmarks.published import publish
 from benchmarks.reports import markdown_table
 
@@ -256,4 +257,4 @@ def _sizes(sides: dict[str, dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.datasets import FIB25
+from benchmarks.endings import as_program
 from benchmarks.published import publish
 from benchmarks.quality import (
     arguments,
@@ -112,4 +113,4 @@ def _map(
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

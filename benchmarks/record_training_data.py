@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.datasets import require_folder
+from benchmarks.endings import as_program
 from pipeline.errors import ModelError
 from pipeline.model_header import extend_header, read_header
 from pipeline.packaged import model_path, packaged_models
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="replace records that are there")
     parser.add_argument("files", type=Path, nargs="*", help="default: all shipped ones")
     options = parser.parse_args()
+    require_folder(options.data)
     for path in options.files or [model_path(name) for name in packaged_models()]:
         print(f"{path}: {added(path, options.data, options.networks, again=options.again)}")
 
@@ -94,4 +97,4 @@ def own_record(volumes: Sequence[Mapping[str, Any]], data: Path) -> TrainingReco
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import measured
+from benchmarks.datasets import require_folder
+from benchmarks.endings import as_program
 from benchmarks.published import publish
 from benchmarks.reports import commit, write_whole
 from benchmarks.scaling_model import predictions
@@ -128,6 +130,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--quick", action="store_true", help="small volumes, about two minutes")
     options = parser.parse_args()
+    if options.data is not None:
+        require_folder(options.data)
     plan = QUICK if options.quick else WHOLE
     with tempfile.TemporaryDirectory(dir=_made(options.output)) as scratch:
         rows = measure_all(plan, options.data, options.output / "rows", Path(scratch))
@@ -176,4 +180,4 @@ def _made(folder: Path) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.children import measured
+from benchmarks.endings import as_program
 from benchmarks.published import NOT_MEASURED, Cell, Table, publish
 from benchmarks.score_runs import IN_MEMORY, ON_DISK, write_arrays, write_stores
 from pipeline.contract import Triple
@@ -162,4 +163,4 @@ def _cells(run: Run, ours: Run) -> tuple[Cell, ...]:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

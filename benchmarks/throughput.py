@@ -3,6 +3,8 @@
 Beside ours, in the same run: the straight way (8 eager passes in float32, all maps kept), and the
 convolutions of the same passes alone, which no prediction by these layers can beat.
 
+On a GPU also in every precision, and with the network called in every way.
+
 ``python -m benchmarks.throughput --output FOLDER [--device cuda] [--paper] [--quick]``
 """
 
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.children import measured
+from benchmarks.endings import as_program
 from benchmarks.network_table import LABELS
 from benchmarks.published import NOT_MEASURED, Cell, Table, publish
 from pipeline.boundaries.device import choose_device
@@ -23,6 +26,7 @@ COLUMNS = (
     "network",
     "shape",
     "precision",
+    "compile",
     "naive, Mvoxel/s",
     "ours, Mvoxel/s",
     "convolutions alone, Mvoxel/s",
@@ -36,12 +40,20 @@ COLUMNS = (
 
 def networks(*, paper: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(label, shape, what a child must know) of all that are measured."""
-    for model in ("default", "without-isbi2012"):
+    for model in ("default", "small"):
         yield "RC-SPCNet", f"shipped: {model}", {"model": model}
     for name, known in NETWORKS.items():
         for size, shape in (("small", known.config()), ("paper", known.paper if paper else None)):
             if shape is not None:
                 yield LABELS[name], size, {"architecture": name, "shape": shape.model_dump()}
+
+
+def ways(device: str) -> tuple[dict[str, str], ...]:
+    """Precisions and calls in which each network is measured."""
+    if not device.startswith("cuda"):
+        return ({"precision": "auto", "compile": "off"},)
+    calls = tuple({"precision": "auto", "compile": call} for call in ("off", "graphs", "compile"))
+    return *calls, *({"precision": one, "compile": "off"} for one in ("fp16", "fp32"))
 
 
 def row(label: str, size: str, result: dict[str, Any]) -> tuple[Cell, ...]:
@@ -53,6 +65,7 @@ def row(label: str, size: str, result: dict[str, Any]) -> tuple[Cell, ...]:
         label,
         size,
         result["precision"],
+        result["compile"],
         speed["naive"],
         speed["ours"],
         speed["convolutions"],
@@ -84,15 +97,17 @@ def main() -> None:
         "threads": options.threads,
     }
     for label, size, network in networks(paper=options.paper):
-        job = {**network, **given}
-        result = measured("benchmarks.network_speed", job, threads=options.threads)
-        device_name = result.get("device", device_name)
-        rows.append(row(label, size, result))
+        for way in ways(device):
+            job = {**network, **given, **way}
+            result = measured("benchmarks.network_speed", job, threads=options.threads)
+            device_name = result.get("device", device_name)
+            rows.append(row(label, size, result))
     note = (
         f"Device {device_name}, {options.threads} threads of the CPU; sections of {side} x {side} "
-        "pixels; weights are random but of what is shipped. *Ours* is `predict_tile` as a run "
-        "calls it, without reading and writing. Memory is the most that a first prediction adds "
-        "to the loaded network."
+        "pixels; weights are random but of what is shipped. *Ours* is what a run calls, "
+        "without reading and writing. *Naive* is float32 as torch computes it by default, where "
+        "convolutions of newer GPUs take TF32. The difference of P is that of ours from float32 "
+        "without TF32. Memory is the most that a first prediction adds to the loaded network."
     )
     publish(
         options.output,
@@ -104,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    as_program(main)

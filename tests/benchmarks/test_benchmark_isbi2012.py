@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
+import torch
 from small_pipeline import (
     Tissue,
     dark_network,
@@ -29,7 +30,7 @@ from benchmarks.isbi2012_figures import coloured, covering
 from benchmarks.isbi2012_folds import FOLDS, annotated, every_network, sections_without
 from benchmarks.isbi2012_forests import forest_training
 from benchmarks.isbi2012_maps import Predictor
-from benchmarks.isbi2012_networks import NETWORKS, SHIPPED, given_networks
+from benchmarks.isbi2012_networks import NETWORKS, SHIPPED, given_networks, how_made
 from benchmarks.isbi2012_study import Study, require_tuned_without
 from benchmarks.isbi2012_submission import checked, score_stack, submission
 from benchmarks.isbi2012_table1 import (
@@ -44,7 +45,8 @@ from benchmarks.isbi2012_tables import fold_table, mean_curves, mean_table
 from benchmarks.papers import paper_table
 from benchmarks.published import NOT_MEASURED, SEEN, read
 from benchmarks.reports import ROOT
-from pipeline.boundaries.model import save_model
+from pipeline.boundaries.model import load_model, save_model
+from pipeline.boundaries.networks import NETWORKS as REGISTRY
 from pipeline.config import as_yaml
 from pipeline.errors import InputError, LeakageError, OutputError
 from pipeline.evaluation.isbi import score_map, truth_sections
@@ -102,6 +104,17 @@ def study(tmp_path: Path, tissue: Tissue) -> Study:
         tmp_path / "output",
         forest=ForestConfig(trees=4),
     )
+
+
+def test_a_map_of_another_arithmetic_is_not_taken_for_the_kept_one(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = np.random.default_rng(0).integers(0, 256, (1, 72, 72)).astype(np.uint8)
+    predictor, kept = study.predictor, study.predictor.kept
+    for precision, files in (("fp32", 1), ("bf16", 2), ("fp16", 3), ("fp32", 3)):
+        monkeypatch.setattr("benchmarks.isbi2012_maps.choose_precision", lambda *_, p=precision: p)
+        predictor.boundaries(raw, predictor.configured())
+        assert len(list(kept.iterdir())) == files
 
 
 def test_no_fold_network_is_given_a_section_of_the_folds_that_it_must_not_see() -> None:
@@ -316,6 +329,42 @@ def test_a_given_network_fills_its_rows_and_multicuts_only_with_forests(
     filled = [row[:2] for row in table.rows if isinstance(row[2], float)]
     assert ("RC-SPCNet (k=2)", "max TTA") in filled
     assert ("RC-SPCNet (k=2)", "lifted multicut") not in filled
+
+
+def test_all_networks_can_be_given_at_once_and_their_titles_tell_what_they_are(
+    study: Study, tissue: Tissue, tmp_path: Path
+) -> None:
+    few = {"stem": 4, "widths": (4, 4), "width": 4}
+    files = []
+    for network in NETWORKS:
+        known = REGISTRY[network.shape["architecture"]]
+        fields = known.config.model_fields
+        shape = known.configured(
+            {**{key: value for key, value in few.items() if key in fields}, **network.shape}
+        )
+        card = {
+            "halo_pixels": 0,
+            "stride_pixels": shape.stride,
+            "context_sections": shape.context_sections,
+            "device": "cpu",
+            "training": {"steps": 7},
+        }
+        path = tmp_path / f"{network.name}.safetensors"
+        torch.manual_seed(0)
+        save_model(path, known.build(shape), shape.model_dump(), card)
+        files.append(f"{network.name}={path}")
+    given = given_networks(files)
+    part = Sections(tissue.raw[:1, :32, :32], (tissue.cells[:1, :32, :32] > 0).astype(np.uint8))
+    scores = measured(part, study.predictor, given)
+    assert list(scores) == [SHIPPED.name, *(network.name for network in NETWORKS)]
+    made = {name: how_made(load_model(one.model)) for name, one in given.items() if one.model}
+    rows = as_table(scores, "Table 1", made=made).rows[2:]
+    for network in NETWORKS:
+        title = f"{network.title}: {made[network.name]}"
+        own = {str(row[1]): row[2:4] for row in rows if row[0] == title}
+        assert title.endswith("7 steps on a CPU")
+        assert [own[m] for m in scores[network.name]] == list(scores[network.name].values())
+        assert own["multicut"] == (NOT_MEASURED, NOT_MEASURED)
 
 
 def test_scores_of_a_map_are_the_best_over_thresholds(study: Study, tissue: Tissue) -> None:
