@@ -199,7 +199,9 @@ def _run_overlapped(
             if not running:
                 time.sleep(attempts.seconds_to_next or 0.0)
                 continue
-            for future in wait(running, attempts.seconds_to_next, FIRST_COMPLETED).done:
+            # a task that is due again needs a free thread
+            seconds = attempts.seconds_to_next if len(running) < at_once else None
+            for future in wait(running, seconds, FIRST_COMPLETED).done:
                 attempt = running.pop(future)
                 error = future.exception()
                 if error is not None:

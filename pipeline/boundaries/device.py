@@ -23,10 +23,12 @@ def choose_device(name: str) -> str:
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise ResourceError(f"device {name!r}: torch sees no CUDA device here; use --device cpu")
     try:
-        index = torch.device(name).index or 0
+        device = torch.device(name)
     except RuntimeError as error:
         raise ResourceError(f"device {name!r} is unknown; use auto, cpu or cuda") from error
-    if name.startswith("cuda") and index >= torch.cuda.device_count():
+    if device.type not in ("cpu", "cuda"):
+        raise ResourceError(f"device {name!r} is not supported; use auto, cpu or cuda")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ResourceError(f"device {name!r}: there are only {torch.cuda.device_count()}")
     return name
 

@@ -88,7 +88,11 @@ class Graphs:
         if key not in self._graphs:
             if len(self._graphs) >= GRAPHS:
                 self._graphs.popitem(last=False)
-            self._graphs[key] = self._recorded(sections)
+            try:
+                self._graphs[key] = self._recorded(sections)
+            except torch.OutOfMemoryError:
+                self._graphs.clear()  # each holds the memory of a pass
+                raise
         self._graphs.move_to_end(key)
         graph, given, result = self._graphs[key]
         given.copy_(sections)

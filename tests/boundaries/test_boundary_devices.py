@@ -35,7 +35,7 @@ def test_an_absent_device_is_an_error_with_the_way_out(monkeypatch: pytest.Monke
         choose_device("cuda:2")
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cpu:x", "CPU "])
+@pytest.mark.parametrize("name", ["gpu", "", "cpu:x", "CPU ", "meta", "mps", "xpu:0"])
 def test_an_unknown_device_is_an_error_with_the_known_ones(name: str) -> None:
     with pytest.raises(ResourceError, match="auto, cpu or cuda"):
         choose_device(name)

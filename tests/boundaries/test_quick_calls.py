@@ -83,6 +83,25 @@ def test_graphs_are_kept_for_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None
     assert recorded == [*range(1, GRAPHS + 2), 2]
 
 
+def test_where_memory_runs_out_recorded_graphs_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: list[int] = []
+
+    def record(self: Graphs, sections: Tensor) -> Any:
+        if self._graphs:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        recorded.append(len(sections))
+        graph = type("Graph", (), {"replay": lambda self: None})()
+        return graph, sections.clone(), sections.clone()
+
+    monkeypatch.setattr(Graphs, "_recorded", record)
+    graphs = Graphs(Doubled())
+    graphs(torch.rand(4, 1, 8, 8))
+    with pytest.raises(torch.OutOfMemoryError):
+        graphs(torch.rand(4, 1, 8, 6))
+    graphs(torch.rand(2, 1, 8, 6))
+    assert recorded == [4, 2]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("way", ["graphs", "compile"])
 def test_on_a_gpu_the_map_is_the_same(way: str, tiny: Callable[..., Any]) -> None:

@@ -105,6 +105,33 @@ def test_where_tasks_overlap_those_that_fail_are_named_and_the_others_are_done()
     assert [(one.name, one.message) for one in failures] == [("3", "not this one")]
 
 
+def test_a_task_that_is_due_again_waits_for_a_thread_without_being_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Task 0 is due again while 1 and 2 hold both threads."""
+    waits, tried, wait = 0, 0, executor.wait
+
+    def counted(*args: Any) -> Any:
+        nonlocal waits
+        waits += 1
+        return wait(*args)
+
+    def work(n: int) -> int:
+        nonlocal tried
+        tried += n == 0
+        if n == 0 and tried == 1:
+            raise BlockError("again")
+        time.sleep(0.3 if n else 0)
+        return n
+
+    monkeypatch.setattr(attempts, "PAUSE_SECONDS", (0.05, 0.05))
+    monkeypatch.setattr(executor, "wait", counted)
+    results, failures = run_overlapped(work, range(3))
+    assert results == {0: 0, 1: 1, 2: 2}
+    assert failures == []
+    assert waits <= 8
+
+
 def test_where_tasks_overlap_an_error_that_all_would_meet_ends_the_run() -> None:
     def work(n: int) -> int:
         raise ResourceError("no memory")
