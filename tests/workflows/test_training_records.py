@@ -281,9 +281,9 @@ def test_the_shipped_models_record_what_they_learned_from_and_not_the_sample() -
         record = read_record(model_path(name))
         assert record.learned, name
         assert not record.unknown, name
-        assert len(read_header(model_path(name))[HEADER]) < 300_000
+        assert len(read_header(model_path(name))[HEADER]) < 500_000  # with those of its base
         for one in record.learned:
-            assert len(one.content.marks) > 3000
+            assert len(one.content.marks) > 1500
             for section in asked:
                 assert one.content.found(section)[1] == 0
     load_model(model_path("default"))
