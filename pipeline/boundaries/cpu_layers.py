@@ -15,7 +15,7 @@ from pipeline.boundaries.layer_loops import ELU, NO_ACTIVATION, RELU
 from pipeline.boundaries.torch_threads import in_threads
 from pipeline.boundaries.winograd import WinogradConvolution, gains
 
-PIECE = 1 << 16
+PIECE = 1 << 18
 """Numbers of an array that a thread takes at a time."""
 ACTIVATIONS = {"elu": ELU, "relu": RELU}
 LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
