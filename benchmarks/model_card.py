@@ -27,10 +27,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=KEPT)
     results = parser.parse_args().results
     scored = {"default": scores_of_default, "small": scores_of_small}
-    for name in packaged_models():
+    for name in packaged_networks():
         path = model_path(name)
-        if not is_network(path):
-            continue
         scores = scored[name](results) if name in scored else []
         lines = [*card_lines(name, load_model(path).card), *scores]
         path.with_suffix(".md").write_text("\n".join(lines) + "\n")
@@ -95,9 +93,11 @@ def scores_of_small(results: Path) -> list[str]:
     ]
 
 
-def is_network(path: Path) -> bool:
-    """Whether a packaged model is a boundary network, and not a forest."""
-    return read_header(path).get("format") == FORMAT
+def packaged_networks() -> tuple[str, ...]:
+    """Names of the packaged models that are boundary networks, and not forests."""
+    return tuple(
+        name for name in packaged_models() if read_header(model_path(name)).get("format") == FORMAT
+    )
 
 
 def shape(network: dict[str, Any]) -> str:

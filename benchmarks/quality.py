@@ -43,7 +43,7 @@ from pipeline.contract import VolumeInfo
 from pipeline.evaluation.isbi import TruthKind
 from pipeline.registry import STAGES
 from workflows.in_memory import reconstruct_array
-from workflows.seen_data import require_unseen
+from workflows.seen_data import Seen, require_unseen
 
 __all__ = [
     "AUGMENTATIONS",
@@ -70,6 +70,7 @@ __all__ = [
     "run",
     "scored_part",
     "thresholded",
+    "unseen_part",
     "volume_info",
     "with_augmentation",
 ]
@@ -159,9 +160,30 @@ def run(dataset: Dataset, options: argparse.Namespace) -> tuple[list[Row], dict[
         If a model learned from what is scored, unless that is allowed.
     """
     part = scored_part(dataset, quick=options.quick)
+    config = load_config(options.config, options.set)
+    raw, truth, seen = unseen_part(part, config, options)
+
+    def reconstruct(chosen: PipelineSections, until: str | None) -> dict[str, Any]:
+        return reconstruct_array(
+            raw, part.voxel_size_nm, chosen, device=options.device, until=until
+        )
+
+    rows, result = quality_rows(part, reconstruct, config, truth)
+    return marked(rows, seen), {**result, "truth": truth.ids, "part": part, "seen": seen}
+
+
+def unseen_part(
+    part: Dataset, config: PipelineSections, options: argparse.Namespace
+) -> tuple[NDArray[Any], Truth, tuple[Seen, ...]]:
+    """Grey values (Z, Y, X) and truth of the validation part, and what of it was learned from.
+
+    Raises
+    ------
+    LeakageError
+        If a model learned from what is scored, unless that is allowed.
+    """
     raw, ids = (part.load(options.data, path, part.validate) for path in (part.raw, part.truth))
     membranes = part.load(options.data, part.membranes, part.validate) if part.membranes else None
-    config = load_config(options.config, options.set)
     begin, end = part.validate
     seen = require_unseen(
         raw,
@@ -169,14 +191,7 @@ def run(dataset: Dataset, options: argparse.Namespace) -> tuple[list[Row], dict[
         what=f"{part.name}, sections {begin}-{end - 1}",
         allow=options.allow_seen,
     )
-
-    def reconstruct(chosen: PipelineSections, until: str | None) -> dict[str, Any]:
-        return reconstruct_array(
-            raw, part.voxel_size_nm, chosen, device=options.device, until=until
-        )
-
-    rows, result = quality_rows(part, reconstruct, config, Truth(ids, membranes))
-    return marked(rows, seen), {**result, "truth": ids, "part": part, "seen": seen}
+    return raw, Truth(ids, membranes), seen
 
 
 def models_of(config: PipelineSections, volume: VolumeInfo) -> list[Path]:

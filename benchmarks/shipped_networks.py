@@ -23,17 +23,16 @@ from benchmarks.mean_boundary import labels_of
 from benchmarks.published import Cell, Table, publish
 from benchmarks.quality import (
     GRAPH_ON,
-    models_of,
+    Truth,
     options_parser,
     scored_part,
     section_scores,
-    volume_info,
+    unseen_part,
 )
-from benchmarks.quality_rows import Row, label_row, marked
+from benchmarks.quality_rows import Row, label_row, map_row, marked
 from pipeline.boundaries.device import choose_device
 from pipeline.config import PipelineSections, load_config, parse_config
 from workflows.in_memory import reconstruct_array
-from workflows.seen_data import require_unseen
 
 NETWORKS = ("default", "small")
 DATASETS = (ISBI2012, SNEMI3D, FIB25)
@@ -94,45 +93,27 @@ def measured(part: Dataset, network: str, options: Namespace) -> tuple[list[Row]
     LeakageError
         If a model learned from what is scored, unless that is allowed.
     """
-    raw, ids = (part.load(options.data, path, part.validate) for path in (part.raw, part.truth))
-    membranes = part.load(options.data, part.membranes, part.validate) if part.membranes else None
     config = with_network(load_config(options.config, options.set), network)
-    begin, end = part.validate
-    seen = require_unseen(
-        raw,
-        models_of(config, volume_info(part, raw)),
-        what=f"{part.name}, sections {begin}-{end - 1}",
-        allow=options.allow_seen,
-    )
+    raw, truth, seen = unseen_part(part, config, options)
     began = time.process_time()
     known = reconstruct_array(
         raw, part.voxel_size_nm, config, device=options.device, until="boundaries"
     )
     seconds = time.process_time() - began
     rows = []
-    if membranes is not None:
-        scores = section_scores(known["boundaries"], membranes, "mask")
+    if truth.membranes is not None:
+        scores = section_scores(known["boundaries"], truth.membranes, truth.kind)
         best = max(scores, key=lambda t: scores[t].v_rand)
-        rows.append(
-            Row(
-                f"threshold {best:.2f}",
-                "",
-                scores[best].v_rand,
-                scores[best].v_info,
-                None,
-                None,
-                None,
-            )
-        )
+        rows.append(map_row(f"threshold {best:.2f}", "", scores[best].v_rand, scores[best].v_info))
     result = reconstruct_array(raw, part.voxel_size_nm, config, device="cpu", given=known)
-    rows += graph_scores(result, ids, membranes)
+    rows += graph_scores(result, truth)
     return marked(rows, seen), seconds
 
 
-def graph_scores(result: dict[str, Any], ids: Any, membranes: Any) -> list[Row]:
+def graph_scores(result: dict[str, Any], truth: Truth) -> list[Row]:
     """Rows of both multicuts."""
     return [
-        label_row(method, labels_of(result, result["nodes"][column]), ids, membranes)
+        label_row(method, labels_of(result, result["nodes"][column]), truth.ids, truth.membranes)
         for method, column in PARTITIONS.items()
     ]
 

@@ -294,21 +294,39 @@ def _measured(
     device: str,
 ) -> dict[str, Any]:
     """What the card says of the network itself."""
-    sections = [section for volume in volumes for section in _spread(volume, settings)]
-    stride = settings.stride
-    # one stride more: what these sections need, others exceed now and then
-    halo = measure_halo(network, sections, stride, device) + stride
     low, high = settings.augmentation.scale
     pixels = [settings.pixel_nm or v.size_nm[2] for v in chosen]
     return {
         "voxel_size_nm_range": [min(pixels) / high, max(pixels) / low],
         "pixel_nm": settings.pixel_nm,
-        "stride_pixels": stride,
+        "stride_pixels": settings.stride,
         "context_sections": settings.context_sections,
-        "halo_pixels": halo,
-        "halo_largest_difference": halo_error(network, sections, halo, stride, device),
+        **measured_halo(network, volumes, settings, device),
         "parameters": sum(p.numel() for p in network.parameters()),
     }
+
+
+def measured_halo(
+    network: nn.Module,
+    volumes: Sequence[TrainingVolume],
+    settings: TrainingConfig,
+    device: str,
+) -> dict[str, Any]:
+    """What the card says of the context that tiles need.
+
+    Returns
+    -------
+    halo
+        ``halo_pixels``: the smallest halo at which tiles equal the whole within 1/255 on
+        sections of every volume, and one stride more, since others exceed it now and then.
+        ``halo_largest_difference``: of P(boundary) on these sections with it; ``None``: they
+        are too small to tell.
+    """
+    sections = [section for volume in volumes for section in _spread(volume, settings)]
+    stride = settings.stride
+    halo = measure_halo(network, sections, stride, device) + stride
+    difference = halo_error(network, sections, halo, stride, device)
+    return {"halo_pixels": halo, "halo_largest_difference": difference}
 
 
 def _spread(volume: TrainingVolume, settings: TrainingConfig) -> Iterator[NDArray[np.float32]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.model_card import is_network, score_lines, scores_of_small
+from benchmarks.model_card import packaged_networks, score_lines, scores_of_small
 from benchmarks.published import Table, publish
 from pipeline.errors import InputError
 from pipeline.packaged import model_path, packaged_models
@@ -40,6 +40,6 @@ def test_the_small_network_is_shown_beside_the_default_one(tmp_path: Path) -> No
 
 
 def test_every_packaged_network_has_a_card_and_no_forest_has() -> None:
-    networks = {name for name in packaged_models() if is_network(model_path(name))}
+    networks = set(packaged_networks())
     cards = {name for name in packaged_models() if model_path(name).with_suffix(".md").exists()}
     assert networks == cards >= {"default", "small"}

@@ -20,7 +20,7 @@ WITH_DATA = sorted(
 """Programs that take ``--data``."""
 ALSO = {"choose_parameters": ("--network", "one", "--network", "two")}
 """What a program asks for beside it."""
-NO_OUTPUT = ("choose_parameters", "record_training_data")
+NO_OUTPUT = ("measured_halo", "choose_parameters", "record_training_data")
 
 
 def run(program: str, *words: str) -> int:
