@@ -31,7 +31,9 @@ CONVOLUTIONS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d)
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Seconds of a section with 8 orientations and their maximum: ours, naive, convolutions alone.
+    """Seconds of sections with 8 orientations and their maximum: ours, naive, convolutions alone.
+
+    On a CPU as many sections as threads, since ours gives each a section of its own.
 
     Parameters
     ----------
@@ -54,24 +56,28 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     precision = choose_precision(job.get("precision", "auto"), device)
     network = quick_calls(prepared(plain, device), job.get("compile", "off"), device)
     side = job["side"] - job["side"] % shape.stride
-    seen = torch.rand(1, 2 * shape.context_sections + 1, side, side, device=device)
     on_gpu = device.startswith("cuda")
+    count = 1 if on_gpu else job["threads"]
+    sections = torch.rand(count, 2 * shape.context_sections + 1, side, side, device=device)
+    seen = sections[:1]
     forget_peak()
     before = torch.cuda.memory_allocated(device) if on_gpu else resident_bytes()
     batches, batch = Batches(device), chosen_batch("auto", "auto", side * side, device)
 
-    def predict() -> Tensor:
-        return batches.predict(network, seen, batch, "max", precision)
+    def predict() -> list[Tensor]:
+        parts = sections.split(1)
+        maps = batches.predict_each(network, parts, batch, "max", precision, at_once=count)
+        return list(maps)
 
-    ours = predict()
+    ours = predict()[0]
     memory = (torch.cuda.max_memory_allocated(device) if on_gpu else peak_bytes()) - before
     layers = convolutions_alone(
         place(copy.deepcopy(plain), device), seen, device, precision, batch.orientations
     )
     ways: dict[str, Callable[[], Any]] = {
         "ours": predict,
-        "naive": lambda: naive(plain, seen),
-        "convolutions": layers,
+        "naive": lambda: [naive(plain, one) for one in sections.split(1)],
+        "convolutions": lambda: [layers() for _ in range(count)],
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for call in ways.values():
@@ -80,7 +86,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         for name, call in ways.items():
             seconds[name].append(_seconds(call, device))
     return {
-        "voxels": side * side,
+        "voxels": count * side * side,
         "seconds": {name: median(times) for name, times in seconds.items()},
         "precision": precision,
         "compile": job.get("compile", "off"),

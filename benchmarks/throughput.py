@@ -104,7 +104,8 @@ def main() -> None:
             rows.append(row(label, size, result))
     note = (
         f"Device {device_name}, {options.threads} threads of the CPU; sections of {side} x {side} "
-        "pixels; weights are random but of what is shipped. *Ours* is what a run calls, "
+        "pixels, on a CPU as many as threads, one for each; weights are random but of what is "
+        "shipped. *Ours* is what a run calls, "
         "without reading and writing. *Naive* is float32 as torch computes it by default, where "
         "convolutions of newer GPUs take TF32. The difference of P is that of ours from float32 "
         "without TF32. Memory is the most that a first prediction adds to the loaded network."

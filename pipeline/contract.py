@@ -204,12 +204,16 @@ class Resources:
     corrections
         Of sections with defects, for stages that read the table ``sections``; ``None`` for
         the others, and while a run is planned.
+    spare_bytes
+        Memory that one call of ``compute`` may use beyond what was planned for its block;
+        results do not depend on it.
     """
 
     volume: VolumeInfo
     models: Mapping[str, Any] = field(default_factory=dict)
     threads: int = 1
     corrections: Corrections | None = None
+    spare_bytes: int = 0
 
 
 class Rows(Mapping[str, NDArray[Any]], ABC):

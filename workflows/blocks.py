@@ -153,24 +153,13 @@ class BlockMemory:
         return found
 
 
-def choose_block_shape(
-    volume: VolumeInfo,
-    tile: Triple,
-    halos: Mapping[str, Halo],
-    memory_bytes: int | None = None,
-    *,
-    batch: int = 1,
-    steps: Steps = UNCHANGED,
-    context_sections: int = 0,
-    network_bytes: int = NETWORK_BYTES,
-    on_gpu: bool = False,
-) -> Triple:
+def choose_block_shape(memory: BlockMemory, memory_bytes: int | None = None) -> Triple:
     """Write block, zyx, for a volume.
 
     Parameters
     ----------
-    volume, tile, halos, batch, steps, context_sections, network_bytes, on_gpu
-        See ``BlockMemory``.
+    memory
+        Of its passes.
     memory_bytes
         What one worker may use; ``None``: blocks of some 8 million voxels.
 
@@ -179,11 +168,10 @@ def choose_block_shape(
     ResourceError
         If not even the smallest block fits; names a tile that would, if there is one.
     """
-    memory = BlockMemory(volume, tile, halos, batch, steps, context_sections, network_bytes, on_gpu)
     shape = _largest_block(memory)
     if memory_bytes is None:
         return shape
-    while tile[0] == 1 and shape[0] > 1 and memory.needed(shape) > memory_bytes:
+    while memory.tile[0] == 1 and shape[0] > 1 and memory.needed(shape) > memory_bytes:
         shape = (max(1, shape[0] // 2), shape[1], shape[2])
     needed = memory.needed(shape)
     if needed > memory_bytes:

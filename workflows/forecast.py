@@ -106,15 +106,7 @@ def foresee(
     steps = pixel_steps(resolved, info)
     batch, needed = sections_at_once(resolved), network_bytes(resolved)
     memory = BlockMemory(info, predicted.tile, halos, batch, steps, context, needed)
-    shape = block_shape or choose_block_shape(
-        info,
-        predicted.tile,
-        halos,
-        batch=batch,
-        steps=steps,
-        context_sections=context,
-        network_bytes=needed,
-    )
+    shape = block_shape or choose_block_shape(memory)
     voxels = math.prod(info.shape)
     return Foreseen(
         level=level,

@@ -17,7 +17,7 @@ from pipeline.errors import ModelError, OutputError
 from pipeline.forests import Forest
 from pipeline.registry import GIVEN_VOLUMES, STAGES, inputs_of
 from pipeline.store import InputGrid, MaskVolume, Output, Volume
-from workflows.blocks import check_tile, choose_block_shape
+from workflows.blocks import BlockMemory, check_tile, choose_block_shape
 from workflows.cluster import Workplace
 from workflows.devices import worker_device
 from workflows.input_level import (
@@ -54,6 +54,8 @@ class Run:
         The store to fill.
     device
         Of the networks.
+    block_bytes
+        Memory that a worker needs for a block, about; 0 for a run that is only looked at.
     """
 
     volume: Volume
@@ -62,6 +64,7 @@ class Run:
     config: PipelineSections
     output: Output
     device: str
+    block_bytes: int = 0
 
     @property
     def ledger(self) -> Ledger:
@@ -78,8 +81,18 @@ class Run:
         """Those of a stage, in order."""
         return passes(stage, self.output.pyramid_levels, at_input=self.input_grid is not None)
 
-    def job(self, stage: Stage, run: str) -> Job:
-        """What workers need for one stage; ``run`` differs from run to run."""
+    def job(self, stage: Stage, run: str, task_bytes: int = 0) -> Job:
+        """What workers need for one stage.
+
+        Parameters
+        ----------
+        stage
+            That is to run.
+        run
+            Differs from run to run.
+        task_bytes
+            Memory that a task may use; 0: not known.
+        """
         return Job(
             stage=stage.name,
             config=self.config.model_dump_json(),
@@ -89,6 +102,7 @@ class Run:
             block_shape=self.output.block_shape,
             device=self.device,
             run=run,
+            spare_bytes=max(0, task_bytes - self.block_bytes),
         )
 
     def fingerprint_contents(self) -> dict[str, dict[str, Any]]:
@@ -148,21 +162,22 @@ def prepare(
     halos = _check_models(resolved, volume, chosen.name if chosen.here else "cpu")
     boundaries: Any = resolved.section("boundaries")
     tile: Triple = boundaries.tile
-    shape = block_shape or choose_block_shape(
+    memory = BlockMemory(
         volume.info,
         tile,
         halos,
-        memory_bytes,
         batch=sections_at_once(resolved),
         steps=pixel_steps(resolved, volume.info),
         context_sections=context_sections(resolved),
         network_bytes=network_bytes(resolved),
         on_gpu=chosen.name.startswith("cuda"),
     )
+    shape = block_shape or choose_block_shape(memory, memory_bytes)
     check_tile(tile, shape, volume.shape)
     store = open_output(output, volume, source, shape, overwrite, write)
     check_tile(tile, store.block_shape, volume.shape)
-    run = Run(volume, mask, source, resolved, store, chosen.name)
+    needed = memory.needed(store.block_shape)
+    run = Run(volume, mask, source, resolved, store, chosen.name, needed)
     if not write:
         return run
     with run.ledger.lock():

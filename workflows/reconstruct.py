@@ -68,7 +68,8 @@ def reconstruct(
                 run.ledger.remove_parts(stage.name)  # a kill may have left them
             else:
                 record = _start(run, stage, content)
-                StageRun(run, stage, run.job(stage, name), executor, deaths, order)(record)
+                job = run.job(stage, name, executor.workplace.share_bytes())
+                StageRun(run, stage, job, executor, deaths, order)(record)
                 _say(run, stage)
             if stage.name == until:
                 break

@@ -68,6 +68,8 @@ class Job:
         Of the networks.
     run
         Differs from run to run: workers that outlive a run open files anew.
+    spare_bytes
+        Memory that a task may use beyond what its block needs.
     """
 
     stage: str
@@ -78,6 +80,7 @@ class Job:
     block_shape: Triple
     device: str
     run: str
+    spare_bytes: int = 0
 
     def blocks(self) -> list[Triple]:
         """Indices of all blocks, z slowest."""
@@ -161,7 +164,8 @@ class Opened:
     def resources(self, threads: int) -> Resources:
         """What a task is given."""
         with _OPENING:
-            return Resources(self.job.volume, self.models, threads, self.corrections)
+            volume, spare = self.job.volume, self.job.spare_bytes
+            return Resources(volume, self.models, threads, self.corrections, spare)
 
     @cached_property
     def corrections(self) -> Corrections | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from threading import Lock
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.boundaries.footprint import bytes_per_pixel
 from pipeline.boundaries.predict import ORIENTATIONS, predict_tile
+from pipeline.boundaries.torch_threads import in_order
 from pipeline.errors import ResourceError
 
 LOG = logging.getLogger(__name__)
@@ -88,12 +91,64 @@ class Batches:
     ----------
     device
         A torch device name.
+    shape
+        Configuration of the network, with its ``architecture``, which tells its memory; ``None``:
+        batches are predicted one after the other.
     """
 
-    def __init__(self, device: str) -> None:
+    def __init__(self, device: str, shape: Mapping[str, object] | None = None) -> None:
         self._device = device
+        self._shape = shape
         self._most: Batch | None = None
         self._lock = Lock()
+
+    def at_once(self, batch: Batch, pixels: int, spare_bytes: int) -> int:
+        """Batches that are predicted at a time, each by one thread: on a CPU as many as fit.
+
+        Threads that share a layer wait for each other at its end; those that have a section
+        each do not. 1: the threads share the layers, as where memory leaves most of them idle.
+
+        Parameters
+        ----------
+        batch
+            Of which each is.
+        pixels
+            Of a section.
+        spare_bytes
+            Memory that may be used beside that for one batch.
+        """
+        threads = torch.get_num_threads()
+        if threads == 1 or not self._device.startswith("cpu") or self._shape is None:
+            return 1
+        fit = 1 + spare_bytes // (self._pixel_bytes * pixels * batch.size)
+        return min(threads, fit) if 2 * fit > threads else 1
+
+    def predict_each(
+        self,
+        network: nn.Module,
+        parts: Iterable[Tensor],
+        batch: Batch,
+        augmentation: str,
+        precision: str,
+        *,
+        flip_z: bool = False,
+        at_once: int = 1,
+    ) -> Iterator[Tensor]:
+        """``predict`` for some sections after the other, ``at_once`` (see there) at a time.
+
+        Maps come in the order of ``parts``, which are made as they are needed. They are the
+        same however many are predicted at a time.
+        """
+
+        def one(sections: Tensor) -> Tensor:
+            return self.predict(network, sections, batch, augmentation, precision, flip_z=flip_z)
+
+        return map(one, parts) if at_once == 1 else in_order(one, parts, at_once)
+
+    @cached_property
+    def _pixel_bytes(self) -> int:
+        assert self._shape is not None
+        return bytes_per_pixel(self._shape)
 
     def predict(
         self,

@@ -222,16 +222,17 @@ def _predict_plane(
     wanted = np.flatnonzero(tissue.any((1, 2)))
     device, batches = resources.models["device"], resources.models["batches"]
     batch = chosen_batch(config.orientations_at_once, config.batch, window.pixels, device)
-    for first in range(0, len(wanted), batch.sections):
-        part = wanted[first : first + batch.sections]
-        probability = batches.predict(
-            model.network,
-            seen.around(part + tile.begin[axis], context),
-            batch,
-            config.augmentation,
-            config.precision,
-            flip_z=config.augmentation_z == "flip",
-        )
+    parts = [wanted[n : n + batch.sections] for n in range(0, len(wanted), batch.sections)]
+    maps = batches.predict_each(
+        model.network,
+        (seen.around(part + tile.begin[axis], context) for part in parts),
+        batch,
+        config.augmentation,
+        config.precision,
+        flip_z=config.augmentation_z == "flip",
+        at_once=min(len(parts), batches.at_once(batch, window.pixels, resources.spare_bytes)),
+    )
+    for part, probability in zip(parts, maps, strict=True):
         result[part] = window.to_voxels(probability).cpu().numpy()
     return np.moveaxis(result, 0, axis)
 
@@ -248,7 +249,7 @@ def opens(config: BoundariesConfig, device: str) -> Mapping[str, Any]:
     model = load_model(model_path(config.model))
     network = quick_calls(prepared(model.network, device), config.compile, device)
     ready = replace(model, network=network)
-    return {"network": ready, "device": device, "batches": Batches(device)}
+    return {"network": ready, "device": device, "batches": Batches(device, model.shape)}
 
 
 def files(config: BoundariesConfig) -> list[str]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
 from threading import Barrier
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def in_threads(work: Callable[[int], None], pieces: int) -> None:
@@ -34,6 +39,39 @@ def in_threads(work: Callable[[int], None], pieces: int) -> None:
         pass
 
 
+def in_order(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterator[R]:
+    """What ``work`` makes of each item, in their order, several at a time.
+
+    Parameters
+    ----------
+    work
+        Is called with one thread of torch.
+    items
+        Are taken one by one, by the calling thread, as others end.
+    at_once
+        Not more than torch's threads; so many items, or results that are not taken yet, are
+        in memory.
+
+    Raises
+    ------
+    Exception
+        The first one that ``work`` raised, after the calls that had begun.
+    """
+    pool = _pool(torch.get_num_threads())
+    begun: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            begun.append(pool.submit(work, item))
+            if len(begun) == at_once:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
+    finally:
+        for one in begun:
+            one.cancel()
+        wait(begun)
+
+
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Threads that compute with one thread of torch each; they wait between calls.
@@ -43,6 +81,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     started = Barrier(threads + 1)
 
     def prepare() -> None:
+        torch.get_num_threads()  # the first call in a thread takes the number of the process
         torch.set_num_threads(1)
         started.wait()
 

@@ -95,30 +95,31 @@ def test_the_stage_that_needs_most_decides() -> None:
 
 
 def test_without_a_limit_blocks_have_some_8_million_voxels() -> None:
-    shape = choose_block_shape(info((200, 4000, 4000), SECTIONS_NM), (1, 512, 512), FLAT)
-    assert shape == (32, 512, 512)
-    assert choose_block_shape(info((900, 900, 900)), (128, 256, 256), CUBIC) == (128, 256, 256)
+    flat = BlockMemory(info((200, 4000, 4000), SECTIONS_NM), (1, 512, 512), FLAT)
+    assert choose_block_shape(flat) == (32, 512, 512)
+    cubic = BlockMemory(info((900, 900, 900)), (128, 256, 256), CUBIC)
+    assert choose_block_shape(cubic) == (128, 256, 256)
 
 
 def test_blocks_of_sections_are_halved_until_they_fit() -> None:
-    volume, tile = info((200, 4000, 4000), SECTIONS_NM), (1, 512, 512)
-    needed = BlockMemory(volume, tile, FLAT).needed((8, 512, 512))
-    assert choose_block_shape(volume, tile, FLAT, needed) == (8, 512, 512)
-    assert choose_block_shape(volume, tile, FLAT, needed - 1) == (4, 512, 512)
+    memory = BlockMemory(info((200, 4000, 4000), SECTIONS_NM), (1, 512, 512), FLAT)
+    needed = memory.needed((8, 512, 512))
+    assert choose_block_shape(memory, needed) == (8, 512, 512)
+    assert choose_block_shape(memory, needed - 1) == (4, 512, 512)
 
 
 def test_a_tile_that_fits_is_proposed_where_none_of_the_blocks_does() -> None:
     volume = info((900, 900, 900))
     with pytest.raises(ResourceError, match=r"more than the 1\.0 GiB of --memory") as refused:
-        choose_block_shape(volume, (128, 256, 256), CUBIC, 1 << 30)
+        choose_block_shape(BlockMemory(volume, (128, 256, 256), CUBIC), 1 << 30)
     proposed = str(refused.value).partition("boundaries.tile='[")[2].partition("]")[0]
     z, y, x = (int(n) for n in proposed.split(","))
-    assert choose_block_shape(volume, (z, y, x), CUBIC, 1 << 30) == (z, y, x)
+    assert choose_block_shape(BlockMemory(volume, (z, y, x), CUBIC), 1 << 30) == (z, y, x)
 
 
 def test_nothing_is_proposed_where_no_tile_would_do() -> None:
     with pytest.raises(ResourceError, match=r"raise it$"):
-        choose_block_shape(info((900, 900, 900)), (128, 256, 256), CUBIC, BASE_BYTES)
+        choose_block_shape(BlockMemory(info((900, 900, 900)), (128, 256, 256), CUBIC), BASE_BYTES)
 
 
 @given(
@@ -129,9 +130,8 @@ def test_nothing_is_proposed_where_no_tile_would_do() -> None:
 def test_no_block_needs_more_however_large_the_volume(
     depth: int, side: int, gibibytes: int
 ) -> None:
-    volume, limit = info((depth, side, side), SECTIONS_NM), gibibytes << 30
-    shape = choose_block_shape(volume, (1, 512, 512), FLAT, limit)
-    assert BlockMemory(volume, (1, 512, 512), FLAT).needed(shape) <= limit
+    memory = BlockMemory(info((depth, side, side), SECTIONS_NM), (1, 512, 512), FLAT)
+    assert memory.needed(choose_block_shape(memory, gibibytes << 30)) <= gibibytes << 30
 
 
 def test_blocks_are_made_of_whole_tiles() -> None:

@@ -115,6 +115,17 @@ def test_a_task_may_use_what_its_group_says(tmp_path: Path) -> None:
     assert place.task_threads(100, on_device=True) == 6
     assert place.task_bytes() == 4 << 30
     assert Workplace(memory_bytes=1 << 30, cluster=path).task_bytes() == 1 << 30
+    assert place.share_bytes() == 4 << 30
+
+
+def test_tasks_without_a_limit_keep_within_half_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cluster, "machine_bytes", lambda: 48 << 30)
+    assert Workplace().share_bytes() == 24 << 30
+    assert Workplace(workers=3, threads=2).share_bytes() == 4 << 30
+    assert Workplace(workers=3, memory_bytes=9 << 30).share_bytes() == 9 << 30
+    assert Workplace(scheduler="tcp://far:1").share_bytes() == 0  # nothing is known of it
 
 
 # Job scripts

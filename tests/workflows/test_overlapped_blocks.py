@@ -1,4 +1,4 @@
-"""Runs whose blocks overlap, as on a GPU, give the output of blocks one after the other."""
+"""Blocks that overlap, as on a GPU, and sections beside each other, give the same output."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_pipeline import assert_same, contents, settings
 
+from pipeline.boundaries.batches import Batches
 from pipeline.errors import ResourceError
 from workflows import tasks
+from workflows.cluster import Workplace
 from workflows.executor import Executor
 from workflows.prepare import Run
 from workflows.reconstruct import reconstruct
@@ -90,3 +93,30 @@ def test_the_stage_of_the_network_overlaps_blocks_on_a_gpu_alone(
     with pytest.raises(ResourceError, match=f"^{expected} at once"):
         reconstruct(replace(made, device=device))
     assert before == {1}
+
+
+@pytest.mark.parametrize("spare_bytes", [0, 1 << 30])
+def test_memory_to_spare_reaches_the_network_and_changes_nothing(
+    spare_bytes: int,
+    prepared: Callable[..., Run],
+    models: Any,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With two threads, which predict sections beside each other where memory allows."""
+    chosen, at_once = [], Batches.at_once
+
+    def noted(self: Batches, *args: Any) -> int:
+        chosen.append(at_once(self, *args))
+        return chosen[-1]
+
+    monkeypatch.setattr(Batches, "at_once", noted)
+    monkeypatch.setattr(Workplace, "task_threads", lambda self, tasks, **more: 2)
+    run = prepared(settings(models.network, models.forests))
+    monkeypatch.setattr(Workplace, "share_bytes", lambda self: run.block_bytes + spare_bytes)
+    try:
+        reconstruct(run)
+    finally:
+        torch.set_num_threads(1)
+    assert set(chosen) == {2 if spare_bytes else 1}
+    assert_same(contents(run.output.path), contents(finished))
