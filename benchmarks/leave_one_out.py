@@ -30,6 +30,7 @@ from benchmarks.left_out_scores import Score, Scorer, as_table, scored_part
 from benchmarks.published import publish
 from pipeline.boundaries.device import choose_device
 from pipeline.errors import ConfigError
+from workflows.annotated_volume import AnnotatedVolume
 from workflows.train_boundaries import BoundaryTraining, read_training
 
 CONFIG = Path("configs/train/default.yaml")
@@ -40,10 +41,7 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
     """Train what is missing, score, publish."""
     options = arguments(argv)
     everything = read_training(options.config, options.set)
-    names = [v.name for v in everything.volumes]
-    for name in options.only:
-        if name not in names:
-            raise ConfigError(f"--only {name}: {options.config} has {', '.join(names)}")
+    volumes = left_out_volumes(everything, options.only)
     folder = options.output / ("leave_one_out_quick" if options.quick else "leave_one_out")
     scorer = Scorer(
         data=options.data,
@@ -54,9 +52,17 @@ def main(argv: Sequence[str] | None = None) -> Path | None:
         beside_shipped=not options.quick,
     )
     scores: list[Score] = []
-    for name in options.only or names:
-        model = trained_without(name, everything, folder, options)
-        volume = next(v for v in everything.volumes if v.name == name)
+    for volume in volumes:
+        model = trained_without(
+            volume.name,
+            everything,
+            folder,
+            data=options.data,
+            device=options.device,
+            minutes=options.minutes,
+            quick=options.quick,
+            program="leave_one_out",
+        )
         scores.append(scorer.score(scored_part(volume, options.data, quick=options.quick), model))
         print(scores[-1], flush=True)
     if options.only:
@@ -98,8 +104,32 @@ def positive(text: str) -> int:
     return number
 
 
-def without(name: str, everything: BoundaryTraining) -> BoundaryTraining:
+def left_out_volumes(everything: BoundaryTraining, only: Sequence[str]) -> list[AnnotatedVolume]:
+    """The volumes of a training that are left out: all, or those of ``--only``.
+
+    Raises
+    ------
+    ConfigError
+        If it has no volume of such a name.
+    """
+    known = {volume.name: volume for volume in everything.volumes}
+    for name in only:
+        if name not in known:
+            raise ConfigError(f"--only {name}: the configuration has {', '.join(known)}")
+    return [known[name] for name in only or known]
+
+
+def without(name: str, everything: BoundaryTraining, *, quick: bool = False) -> BoundaryTraining:
     """The same training without one of its volumes.
+
+    Parameters
+    ----------
+    name
+        Of the volume.
+    everything
+        The training on all of them.
+    quick
+        Whether it takes a few steps only.
 
     Raises
     ------
@@ -111,30 +141,59 @@ def without(name: str, everything: BoundaryTraining) -> BoundaryTraining:
         raise ConfigError(f"there is nothing to learn from without {name}")
     if everything.start_from is not None:
         raise ConfigError(f"{everything.start_from} may have seen what is left out")
-    return everything.model_copy(update={"name": f"without-{name}", "volumes": others})
+    training = everything.training
+    if quick:
+        training = training.model_copy(update={"steps": QUICK_STEPS})
+    return everything.model_copy(
+        update={"name": f"without-{name}", "volumes": others, "training": training}
+    )
 
 
 def trained_without(
-    name: str, everything: BoundaryTraining, folder: Path, options: argparse.Namespace
+    name: str,
+    everything: BoundaryTraining,
+    folder: Path,
+    *,
+    data: Path,
+    device: str,
+    minutes: float | None = None,
+    quick: bool = False,
+    program: str,
 ) -> Path:
     """The model file, trained or trained further unless an earlier call finished it.
+
+    Parameters
+    ----------
+    name
+        Of the volume that is left out.
+    everything
+        The training on all of them.
+    folder
+        Of the trainings: this one's is ``without-<name>`` in it.
+    data
+        Folder that the volumes' paths are relative to.
+    device
+        ``auto``, ``cpu`` or ``cuda``.
+    minutes
+        As many steps as take so long, instead of the training's.
+    quick
+        Whether it takes a few steps only.
+    program
+        That trains, for the model card.
 
     Raises
     ------
     ConfigError
         If an earlier call trained there by another configuration.
     """
-    config = without(name, everything)
-    if options.quick:
-        training = config.training.model_copy(update={"steps": QUICK_STEPS})
-        config = config.model_copy(update={"training": training})
+    config = without(name, everything, quick=quick)
     return trained(
         config,
         folder / config.name,
-        data=options.data,
-        device=options.device,
-        minutes=None if options.quick else options.minutes,
-        command=f"python -m benchmarks.leave_one_out, without {name}",
+        data=data,
+        device=device,
+        minutes=None if quick else minutes,
+        command=f"python -m benchmarks.{program}, without {name}",
     )
 
 

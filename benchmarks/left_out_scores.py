@@ -143,13 +143,7 @@ class Scorer:
 
     def map_score(self, model: Path, volume: AnnotatedVolume, pair: Pair) -> MapScore:
         """Of the map of a network, by the maximum over the orientations, as ``run`` gives it."""
-        settings: dict[str, Any] = {"boundaries": {"model": str(model), "augmentation": "max"}}
-        if volume.separate_sections:
-            settings["boundaries"]["planes"] = "xy"
-            settings |= SEPARATE
-        config = parse_config(settings, volume.name)
-        predictor = Predictor(config, volume.size_nm, self.device, self.kept / "maps")
-        boundaries = predictor.boundaries(pair.raw, config)
+        boundaries = self.boundaries(model, volume, pair.raw)
         truth = cells_or_ids(pair, volume.truth_kind)
         kind = volume.truth_kind
         found = kept_scores(
@@ -159,6 +153,21 @@ class Scorer:
             lambda: score_of(boundaries, truth, ids=kind == "labels"),
         )
         return MapScore(**found)
+
+    def boundaries(
+        self, model: Path, volume: AnnotatedVolume, raw: NDArray[Any]
+    ) -> NDArray[np.uint8]:
+        """The map, (Z, Y, X) uint8; of separate sections none is context of another."""
+        settings: dict[str, Any] = {"boundaries": {"model": str(model), "augmentation": "max"}}
+        if volume.separate_sections:
+            settings["boundaries"]["planes"] = "xy"
+            settings |= SEPARATE
+        config = parse_config(settings, volume.name)
+        predictor = Predictor(config, volume.size_nm, self.device, self.kept / "maps")
+        if volume.separate_sections and load_model(model).context_sections:
+            alone = [predictor.boundaries(raw[z : z + 1], config) for z in range(len(raw))]
+            return np.concatenate(alone)
+        return predictor.boundaries(raw, config)
 
 
 def score_of(
@@ -239,16 +248,21 @@ def as_table(scores: Sequence[Score]) -> Table:
     )  # fmt: skip
 
 
-def _row(score: Score) -> tuple[Cell, ...]:
+def sections_of(score: Score) -> str:
+    """Which sections were scored, for people."""
     begin, end = score.sections
-    own, shipped = score.own, score.shipped
     sections = f"{begin}-{end - 1}"
     if score.scored_sections < end - begin:
         sections += f", {score.scored_sections} of them"
+    return sections
+
+
+def _row(score: Score) -> tuple[Cell, ...]:
+    own, shipped = score.own, score.shipped
     return (
         f"{score.left_out} ({SEEN})" if score.seen else score.left_out,
         " × ".join(f"{edge:g}" for edge in score.voxel_nm),
-        sections,
+        sections_of(score),
         score.steps,
         own.v_rand,
         own.v_info,

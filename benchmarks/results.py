@@ -29,7 +29,8 @@ from pipeline.errors import InputError
 HERE = Path(__file__).parent
 KEPT, PAGE = HERE / "results", HERE / "RESULTS.md"
 ORDER = (
-    *("isbi2012", "table1_networks", "table1_networks_paper", "leave_one_out"),
+    *("isbi2012", "table1_networks", "table1_networks_paper"),
+    *("leave_one_out", "left_out_networks"),
     *("piriform", "snemi3d", "fib25", "cremi"),
     *("atum_sem", "planes", "fine_tuning", "defects"),
     *("graph_quality", "graph_solvers", "graph_features", "graph_ablation"),

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from pipeline.boundaries.model import BoundaryModel, load_model
 from pipeline.boundaries.networks import NETWORKS, AnyConfig
 from pipeline.errors import ConfigError
@@ -60,8 +63,19 @@ def lasting_name(start: str | Path) -> str:
     return str(Path(start).absolute()) if Path(start).is_file() else str(start)
 
 
-def settings_of(settings: TrainingConfig, base: Base | None) -> TrainingConfig:
+def settings_of(
+    settings: TrainingConfig, base: Base | None, *, fitting: bool = False
+) -> TrainingConfig:
     """Parameters with the network of the model to start from.
+
+    Parameters
+    ----------
+    settings
+        As they were given.
+    base
+        ``None``: a new network.
+    fitting
+        Whether the network may be another one, which takes over the weights that fit.
 
     Raises
     ------
@@ -69,6 +83,8 @@ def settings_of(settings: TrainingConfig, base: Base | None) -> TrainingConfig:
         If the configuration asks for another network, or for crops that do not suit this one.
     """
     if base is None:
+        return settings
+    if fitting and "network" in settings.model_fields_set:
         return settings
     shape = base.shape
     if settings.crop % shape.stride:
@@ -84,9 +100,33 @@ def settings_of(settings: TrainingConfig, base: Base | None) -> TrainingConfig:
         differ = [k for k, v in asked.model_dump().items() if v != values.get(k)]
         raise ConfigError(
             f"training.network asks for another {', '.join(differ)} than the network of "
-            f"{base.name}, from which the training starts; leave training.network out"
+            f"{base.name}, from which the training starts; leave training.network out, or take "
+            "over what fits: start_fitting: true"
         )
     return settings
+
+
+def starting_weights(base: Base | None, network: AnyConfig) -> dict[str, Tensor] | None:
+    """The base model's weights whose name and shape a network has too; ``None`` without a base.
+
+    Raises
+    ------
+    ConfigError
+        If they are less than half of the network: names that are the same by chance.
+    """
+    if base is None:
+        return None
+    with torch.device("meta"):
+        fresh = NETWORKS[network.architecture].build(network).state_dict()
+    weights = base.model.network.state_dict()
+    fit = {k: w for k, w in weights.items() if k in fresh and fresh[k].shape == w.shape}
+    taken, all_of_it = (sum(w.numel() for w in one.values()) for one in (fit, fresh))
+    part = f"{taken / all_of_it:.0%} of the numbers of the {network.architecture} to train"
+    if 2 * taken < all_of_it:
+        raise ConfigError(f"{base.name} has only {part}; train it without one to start from")
+    if taken < all_of_it:
+        LOG.info("%s are from %s", part, base.name)
+    return fit
 
 
 def warn_of_size(

@@ -29,7 +29,14 @@ from pipeline.training.mixing import mixed
 from pipeline.training.precision import mixed_with
 from pipeline.training.validation import split, validated, whole_section
 from pipeline.training.volumes import TrainingVolume
-from workflows.base_model import Base, card_of, lasting_name, settings_of, warn_of_size
+from workflows.base_model import (
+    Base,
+    card_of,
+    lasting_name,
+    settings_of,
+    starting_weights,
+    warn_of_size,
+)
 from workflows.exclusive import held_alone
 from workflows.held_back import as_sentence, score_held_back
 from workflows.memory import machine_bytes
@@ -62,6 +69,11 @@ class BoundaryTraining(BaseModel):
         lt=1,
         description="Share of that model's weights in the final ones; some of it makes what a few "
         "sections teach more robust.",
+    )
+    start_fitting: bool = Field(
+        False,
+        description="The network may be another than that model's: it takes over the weights whose "
+        "name and shape both have, the others are new.",
     )
     volumes: tuple[AnnotatedVolume, ...] = Field(min_length=1, description="What to learn from.")
     training: TrainingConfig = Field(TrainingConfig(), description="How to learn.")
@@ -126,7 +138,10 @@ def train_boundaries(
             f"base_share = {config.base_share:g} is of a model to start from; give start_from in "
             "the configuration, or --from"
         )
-    settings = settings_of(config.training, base)
+    if config.base_share and config.start_fitting:
+        raise ConfigError("base_share mixes the weights of one network; not with start_fitting")
+    settings = settings_of(config.training, base, fitting=config.start_fitting)
+    weights = starting_weights(base, settings.network)
     check_memory(settings, _memory_of(device), device)
     chosen = chosen_volumes(config, data, fold)
     warn_of_size(chosen, settings, base)
@@ -135,7 +150,6 @@ def train_boundaries(
     with held_alone(output / "lock", output, "training"):
         keep_to_its_data(output, chosen, [*volumes, *held_out], base)
         learned_from = record_of(chosen, data, base=base.path if base else None).header
-        weights = None if base is None else base.model.network.state_dict()
         training = Training(volumes, settings, output / "checkpoint.pt", device, weights, held_out)
         write_yaml(output / CONFIGURATION, config, f"Written by: {command}")
         _run(training, output)
@@ -161,6 +175,7 @@ def train_boundaries(
             "started_from": base.path.name if base else None,
             "base": card_of(base),
             "base_share": config.base_share if base else None,
+            "start_fitting": config.start_fitting if base else None,
             "fold": fold,
             "command": command,
             "device": device,

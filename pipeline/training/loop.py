@@ -90,7 +90,8 @@ class Training:
     device
         A torch device name.
     start
-        Weights to start from when there is no checkpoint (fine-tuning).
+        Weights to start from when there is no checkpoint (fine-tuning); those that are not
+        among them are new.
     held_out
         What to validate on.
     drawing_threads
@@ -285,7 +286,7 @@ class Training:
 
     def _start_from(self, weights: dict[str, Tensor]) -> None:
         try:
-            self.network.load_state_dict(weights)
+            self.network.load_state_dict({**self.network.state_dict(), **weights})
         except RuntimeError as error:
             raise ModelError(
                 "the network to start from has another shape than training.network "

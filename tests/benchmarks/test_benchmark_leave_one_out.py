@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
-from small_pipeline import paint_tissue
+from small_left_out import two_volumes
 
 from benchmarks import leave_one_out, left_out_scores
 from benchmarks.left_out_scores import (
@@ -20,34 +19,16 @@ from benchmarks.left_out_scores import (
     fewer_sections,
     scored_part,
 )
+from pipeline.boundaries.model import load_model
 from pipeline.errors import ConfigError
 from workflows.annotated_volume import AnnotatedVolume
 from workflows.train_boundaries import BoundaryTraining
 from workflows.training_data import Pair, read_pair
 
-TISSUE = paint_tissue((6, 64, 64), cells=15, z_step=5)
-CONFIG = """\
-name: all
-licence: none
-training:
-  {steps: 3, batch: 2, crop: 32, network: {stem: 8, widths: [8, 16], units: [1, 1, 1, 1, 1, 1]}}
-volumes:
-  - {name: one, raw: one.tif, truth: ids.tif, truth_kind: labels, sections: [0, 3],
-     voxel_size_nm: [40, 8, 8]}
-  - {name: two, raw: two.tif, truth: cells.tif, truth_kind: cells, sections: [3, 6],
-     voxel_size_nm: [40, 8, 8]}
-"""
-
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    tifffile.imwrite(tmp_path / "one.tif", TISSUE.raw)
-    tifffile.imwrite(tmp_path / "two.tif", TISSUE.raw)
-    tifffile.imwrite(tmp_path / "ids.tif", TISSUE.cells.astype(np.uint16))
-    inside = TISSUE.cells == np.roll(TISSUE.cells, 2, axis=2)
-    tifffile.imwrite(tmp_path / "cells.tif", inside.astype(np.uint8) * 255)
-    (tmp_path / "all.yaml").write_text(CONFIG)
-    return tmp_path
+    return two_volumes(tmp_path)
 
 
 def call(data: Path, *more: str) -> Path | None:
@@ -190,8 +171,21 @@ def part_of(data: Path, *, quick: bool) -> AnnotatedVolume:
 
 
 def test_an_unknown_volume_is_refused(data: Path) -> None:
-    with pytest.raises(ConfigError, match=r"--only three: .* has one, two"):
+    with pytest.raises(ConfigError, match="--only three: the configuration has one, two"):
         call(data, "--only", "three")
+
+
+def test_a_network_is_trained_by_the_program_that_asks_for_it_in_the_folder_that_it_names(
+    data: Path,
+) -> None:
+    everything = leave_one_out.read_training(data / "all.yaml")
+    model = leave_one_out.trained_without(
+        "two", everything, data / "mine", data=data, device="cpu", quick=True, program="mine"
+    )
+    assert model == data / "mine/without-two/without-two.safetensors"
+    card = load_model(model).card
+    assert card["command"] == "python -m benchmarks.mine, without two"
+    assert card["steps_made"] == leave_one_out.QUICK_STEPS
 
 
 def test_a_single_volume_or_a_start_that_may_have_seen_it_is_refused(data: Path) -> None:

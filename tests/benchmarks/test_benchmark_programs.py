@@ -33,7 +33,8 @@ def run(program: str, *words: str) -> int:
 
 
 def test_the_programs_are_found() -> None:
-    assert {"isbi2012", "planes", "defects", "leave_one_out", "table1_networks"} <= set(WITH_DATA)
+    assert {"isbi2012", "planes", "defects", "table1_networks"} <= set(WITH_DATA)
+    assert {"leave_one_out", "left_out_networks"} <= set(WITH_DATA)
 
 
 @pytest.mark.parametrize("program", WITH_DATA)

@@ -118,6 +118,43 @@ def test_fine_tuning_needs_a_network_of_the_same_shape(data: Path, tmp_path: Pat
         train_boundaries(wider, data, tmp_path / "c", start=start, device="cpu")
 
 
+def test_another_network_takes_over_the_weights_that_fit(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """RCNet differs from RC-SPCNet in the layers up alone."""
+    start = train_boundaries(boundary_training(), data, tmp_path / "a", device="cpu")
+    network = {**boundary_training().training.network.model_dump(), "architecture": "rcnet"}
+    other = boundary_training(network=network, learning_rate=1e-9, average_decay=0)
+    with pytest.raises(ConfigError, match=r"another architecture.* start_fitting: true"):
+        train_boundaries(other, data, tmp_path / "b", start=start, device="cpu")
+    other = other.model_copy(update={"start_fitting": True})
+    with caplog.at_level("INFO"):
+        path = train_boundaries(other, data, tmp_path / "b", start=start, device="cpu")
+    before, after = weights(start), weights(path)
+    trained = {name for name in after if name.endswith(".weight")}
+    new = {name for name in trained if name.startswith("up_")}
+    for name in trained - new:
+        torch.testing.assert_close(after[name], before[name], atol=2e-4, rtol=1e-3)
+    assert all(after[name].std() > 0 for name in new if name.endswith("body.0.weight"))
+    assert "% of the numbers of the rcnet to train are from " in caplog.text
+    card = load_model(path).card
+    assert card["start_fitting"] is True
+    assert card["base"]["card"]["name"] == "small"
+    assert card["training"]["network"]["architecture"] == "rcnet"
+
+
+def test_weights_that_do_not_fit_at_all_are_refused(data: Path, tmp_path: Path) -> None:
+    start = train_boundaries(boundary_training(), data, tmp_path / "a", device="cpu")
+    other = boundary_training(network={"architecture": "resnet38", "width": 8})
+    other = other.model_copy(update={"start_fitting": True})
+    with pytest.raises(ConfigError, match=r"has only \d+% of the numbers of the resnet38"):
+        train_boundaries(other, data, tmp_path / "b", start=start, device="cpu")
+    mixing = other.model_copy(update={"base_share": 0.5})
+    with pytest.raises(ConfigError, match="base_share mixes"):
+        train_boundaries(mixing, data, tmp_path / "b", start=start, device="cpu")
+    assert not (tmp_path / "b").exists()
+
+
 def edge_training(**changes: Any) -> EdgeTraining:
     sections = settings(Path("unused")).model_dump()
     pipeline = {name: sections[name] for name in ("boundaries", "superpixels", "features")}

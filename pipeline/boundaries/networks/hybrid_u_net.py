@@ -30,7 +30,7 @@ class HybridUNetConfig(BaseModel):
         1, ge=0, le=8, description="Sections that are seen on each side of the predicted one."
     )
     width: int = Field(
-        16, ge=4, le=256, description="Channels at full resolution; each level has twice as many."
+        16, ge=8, le=256, description="Channels at full resolution; each level has twice as many."
     )
     depth: int = Field(3, ge=1, le=6, description="How often the resolution is halved.")
     flat_levels: int = Field(
