@@ -43,9 +43,9 @@ CROP = np.s_[:15, :512, :512]
 """Part of every training half on which thresholds are chosen."""
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "anisotropic": {
-        "beta": (0.6, 0.7, 0.8, 0.85),
-        "lifted_weight": (1.0, 2.0, 4.0, 8.0),
-        "beta_lifted": (0.5, 0.6, 0.7),
+        "beta": (0.5, 0.6, 0.7, 0.8),
+        "lifted_weight": (1.0, 2.0, 4.0),
+        "beta_lifted": (0.4, 0.5, 0.6),
         "length_weighting": ("across", "all"),
     },
     "isotropic": {
@@ -65,6 +65,9 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--parts", type=Path, help="keep the features of the halves here")
     parser.add_argument("--skip-thresholds", action="store_true")
+    parser.add_argument(
+        "--kind", action="append", choices=tuple(GRIDS), help="of volume; the other one's stay"
+    )
     parser.add_argument("--write", action="store_true", help="write parameters.json")
     options = parser.parse_args()
     require_folder(options.data)
@@ -77,8 +80,7 @@ def main() -> None:
         for dataset in (ISBI2012, FIB25, SNEMI3D):
             chosen["thresholds"][dataset.name] = thresholds(dataset, options)
             print(dataset.name, chosen["thresholds"][dataset.name], flush=True)
-    chosen["multicut"] = {}
-    for kind in ("anisotropic", "isotropic"):
+    for kind in options.kind or GRIDS:
         config = read_edge_training(Path("configs/train") / f"edges_{kind}.yaml")
         parts = out_of_fold_parts(
             config,
@@ -87,7 +89,7 @@ def main() -> None:
             options.device,
             None if options.parts is None else options.parts / kind,
         )
-        chosen["multicut"][kind] = multicut(parts, config)
+        chosen.setdefault("multicut", {})[kind] = multicut(parts, config)
         chosen.setdefault("mean_boundary", {})[kind] = choose_prior(parts)
     if options.write:
         PARAMETERS.write_text(json.dumps(chosen, indent=1) + "\n")
