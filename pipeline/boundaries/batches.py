@@ -23,6 +23,9 @@ LOG = logging.getLogger(__name__)
 PIXELS_AT_ONCE = 1 << 23
 """Of all sections and orientations in one pass on a GPU where the batch is ``auto``: a choice,
 not a measured optimum."""
+SHARED_FROM = 1 << 16
+"""Pixels of a section from which on threads may share its layers: of sections of less than some
+20,000 three or more threads round convolutions otherwise than one."""
 RAN_OUT = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
 """In messages of libraries that torch does not turn into its ``OutOfMemoryError``."""
 
@@ -102,26 +105,35 @@ class Batches:
         self._most: Batch | None = None
         self._lock = Lock()
 
-    def at_once(self, batch: Batch, pixels: int, spare_bytes: int) -> int:
+    def at_once(self, batch: Batch, count: int, pixels: int, spare_bytes: int) -> int | None:
         """Batches that are predicted at a time, each by one thread: on a CPU as many as fit.
 
         Threads that share a layer wait for each other at its end; those that have a section
-        each do not. 1: the threads share the layers, as where memory leaves most of them idle.
+        each do not.
 
         Parameters
         ----------
         batch
             Of which each is.
+        count
+            Number of them.
         pixels
             Of a section.
         spare_bytes
             Memory that may be used beside that for one batch.
+
+        Returns
+        -------
+        at_once
+            ``None``: one, and the threads share its layers, as where most of them would have
+            none of their own.
         """
         threads = torch.get_num_threads()
         if threads == 1 or not self._device.startswith("cpu") or self._shape is None:
-            return 1
+            return None
         fit = 1 + spare_bytes // (self._pixel_bytes * pixels * batch.size)
-        return min(threads, fit) if 2 * fit > threads else 1
+        chosen = min(threads, count, fit)
+        return chosen if 2 * chosen > threads or pixels < SHARED_FROM else None
 
     def predict_each(
         self,
@@ -132,7 +144,7 @@ class Batches:
         precision: str,
         *,
         flip_z: bool = False,
-        at_once: int = 1,
+        at_once: int | None = None,
     ) -> Iterator[Tensor]:
         """``predict`` for some sections after the other, ``at_once`` (see there) at a time.
 
@@ -143,7 +155,7 @@ class Batches:
         def one(sections: Tensor) -> Tensor:
             return self.predict(network, sections, batch, augmentation, precision, flip_z=flip_z)
 
-        return map(one, parts) if at_once == 1 else in_order(one, parts, at_once)
+        return map(one, parts) if at_once is None else in_order(one, parts, at_once)
 
     @cached_property
     def _pixel_bytes(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from threading import Lock
 
 import torch
 from torch import nn
@@ -77,16 +78,32 @@ def autocast(device: str, precision: str) -> Iterator[None]:
         precision = "bf16" if choose_precision("auto", device) == "bf16" else "fp32"
     kind = device.split(":", maxsplit=1)[0]
     dtype = HALVES.get(precision, torch.bfloat16)
-    with torch.autocast(kind, dtype, enabled=precision in HALVES), _tf32(precision != "fp32"):
+    exact = WITHOUT_TF32 if precision == "fp32" else nullcontext()
+    with torch.autocast(kind, dtype, enabled=precision in HALVES), exact:
         yield
 
 
-@contextmanager
-def _tf32(allowed: bool) -> Iterator[None]:
-    """Whether cuDNN may round the inputs of float32 convolutions to TF32."""
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = before and allowed
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
+class _WithoutTF32:
+    """Context in which cuDNN does not round the inputs of float32 convolutions to TF32.
+
+    The setting is the process's: what it was comes back when the last of several threads leaves.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = Lock(), 0, True
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = torch.backends.cudnn.allow_tf32
+                torch.backends.cudnn.allow_tf32 = False
+            self._inside += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                torch.backends.cudnn.allow_tf32 = self._before
+
+
+WITHOUT_TF32 = _WithoutTF32()

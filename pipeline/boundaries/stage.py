@@ -126,6 +126,21 @@ def tiles(block: Block, tile: Triple) -> Iterator[Box]:
         yield Box((begin[0], begin[1], begin[2]), (z, y, x))
 
 
+def stacks(block: Block, config: BoundariesConfig) -> list[Box]:
+    """The tiles of a block; those of sections along z above each other are one.
+
+    The map of a section does not depend on which others a tile holds, and of several sections
+    some can be predicted at a time.
+    """
+    assert config.tile != "auto"
+    found = list(tiles(block, config.tile))
+    if config.planes == "three":
+        return found
+    low, high = block.write.begin[0], block.write.end[0]
+    columns = [Box((low, *tile.begin[1:]), (high, *tile.end[1:])) for tile in found]
+    return list(dict.fromkeys(columns))
+
+
 def halo(config: BoundariesConfig, resources: Resources) -> Halo:
     """The network's measured halo, along z too where sections are taken along y and x.
 
@@ -156,8 +171,7 @@ def compute(
         return {"boundaries": result}
     assert resources.corrections is not None
     voxels = Voxels(resources.corrections.bridged(inputs["raw"], block.read.begin[0]), tissue)
-    assert config.tile != "auto"
-    for tile in tiles(block, config.tile):
+    for tile in stacks(block, config):
         wanted = tissue[tile.within(block.read)]
         if wanted.any():
             predicted = _predict_planes(voxels, tile, block, config, resources)
@@ -230,7 +244,7 @@ def _predict_plane(
         config.augmentation,
         config.precision,
         flip_z=config.augmentation_z == "flip",
-        at_once=min(len(parts), batches.at_once(batch, window.pixels, resources.spare_bytes)),
+        at_once=batches.at_once(batch, len(parts), window.pixels, resources.spare_bytes),
     )
     for part, probability in zip(parts, maps, strict=True):
         result[part] = window.to_voxels(probability).cpu().numpy()

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pipeline.boundaries.batches import Batches
 from pipeline.boundaries.model import BoundaryModel
-from pipeline.boundaries.stage import STAGE, BoundariesConfig, compute, tiles
+from pipeline.boundaries.stage import STAGE, BoundariesConfig, compute, stacks, tiles
 from pipeline.contract import Halo, Resources, Triple, VolumeInfo
 from pipeline.corrections import Corrections
 from pipeline.errors import ModelError
@@ -324,6 +324,21 @@ def test_inputs_are_not_mutated(lopsided: Any) -> None:
     before = raw.copy()
     at_once(raw, settings(planes="three", tile=shape), resources(lopsided(), shape, halo=2))
     assert_array_equal(raw, before)
+
+
+def test_sections_above_each_other_are_predicted_as_one_stack() -> None:
+    shape, tile = (5, 8, 6), (2, 4, 4)
+    flat, cubic = (BoundariesConfig(planes=planes, tile=tile) for planes in ("xy", "three"))
+    (block,) = blocks(shape, shape, Halo())
+    columns = [(box.begin, box.end) for box in stacks(block, flat)]
+    assert columns == [
+        ((0, 0, 0), (5, 4, 4)),
+        ((0, 0, 4), (5, 4, 6)),
+        ((0, 4, 0), (5, 8, 4)),
+        ((0, 4, 4), (5, 8, 6)),
+    ]
+    assert stacks(block, cubic) == list(tiles(block, tile))
+    assert len(stacks(block, cubic)) == 12
 
 
 def test_a_block_that_cuts_tiles_is_refused() -> None:

@@ -84,6 +84,16 @@ def test_training_never_computes_in_float16(
     assert given == [("cuda", torch.bfloat16, capability >= (8, 0))]
 
 
+def test_of_several_threads_the_last_one_restores_what_torch_had() -> None:
+    first, second = autocast("cpu", "fp32"), autocast("cpu", "fp32")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert not torch.backends.cudnn.allow_tf32
+    second.__exit__(None, None, None)
+    assert torch.backends.cudnn.allow_tf32
+
+
 def test_float32_takes_no_tf32_and_leaves_torch_as_it_was() -> None:
     assert torch.backends.cudnn.allow_tf32
     with autocast("cpu", "fp32"):

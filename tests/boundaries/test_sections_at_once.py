@@ -13,7 +13,7 @@ import torch
 from numpy.testing import assert_array_equal
 from torch import Tensor, nn
 
-from pipeline.boundaries.batches import Batch, Batches
+from pipeline.boundaries.batches import SHARED_FROM, Batch, Batches
 from pipeline.boundaries.footprint import bytes_per_pixel
 from pipeline.boundaries.model import BoundaryModel, load_model
 from pipeline.boundaries.prepared import prepared
@@ -27,7 +27,7 @@ from pipeline.held import HeldInputs
 from pipeline.packaged import model_path
 
 SHAPE = {"architecture": "u_net", "width": 8, "depth": 2}
-SECTION = 100 * 100
+SECTION = 300 * 300
 
 
 @pytest.fixture
@@ -112,26 +112,51 @@ def test_as_many_as_threads_where_memory_holds_them(threads: Callable[[int], Non
     batches, batch = Batches("cpu", SHAPE), Batch(1, 1)
     section = bytes_per_pixel(SHAPE) * SECTION
     threads(4)
-    assert batches.at_once(batch, SECTION, 3 * section) == 4
-    assert batches.at_once(batch, SECTION, 99 * section) == 4
-    assert batches.at_once(batch, SECTION, 3 * section - 1) == 3
-    assert batches.at_once(batch, SECTION, 2 * section) == 3
-    assert batches.at_once(Batch(2, 1), SECTION, 4 * section) == 3
-    assert batches.at_once(batch, 2 * SECTION, 4 * section) == 3
+    assert batches.at_once(batch, 9, SECTION, 3 * section) == 4
+    assert batches.at_once(batch, 9, SECTION, 99 * section) == 4
+    assert batches.at_once(batch, 3, SECTION, 99 * section) == 3
+    assert batches.at_once(batch, 9, SECTION, 3 * section - 1) == 3
+    assert batches.at_once(batch, 9, SECTION, 2 * section) == 3
+    assert batches.at_once(Batch(2, 1), 9, SECTION, 4 * section) == 3
+    assert batches.at_once(batch, 9, 2 * SECTION, 4 * section) == 3
     threads(2)
-    assert batches.at_once(batch, SECTION, section) == 2
+    assert batches.at_once(batch, 9, SECTION, section) == 2
 
 
 def test_threads_share_the_layers_where_most_would_have_no_section(
     threads: Callable[[int], None],
 ) -> None:
-    section = bytes_per_pixel(SHAPE) * SECTION
+    batch, section = Batch(1, 1), bytes_per_pixel(SHAPE) * SECTION
     threads(4)
-    assert Batches("cpu", SHAPE).at_once(Batch(1, 1), SECTION, section) == 1
-    assert Batches("cpu").at_once(Batch(1, 1), SECTION, 99 * section) == 1  # nothing is known
-    assert Batches("cuda", SHAPE).at_once(Batch(1, 1), SECTION, 99 * section) == 1
+    assert Batches("cpu", SHAPE).at_once(batch, 9, SECTION, section) is None
+    assert Batches("cpu", SHAPE).at_once(batch, 2, SECTION, 99 * section) is None
+    assert Batches("cpu").at_once(batch, 9, SECTION, 99 * section) is None  # nothing is known
+    assert Batches("cuda", SHAPE).at_once(batch, 9, SECTION, 99 * section) is None
     threads(1)
-    assert Batches("cpu", SHAPE).at_once(Batch(1, 1), SECTION, 99 * section) == 1
+    assert Batches("cpu", SHAPE).at_once(batch, 9, SECTION, 99 * section) is None
+
+
+def test_layers_of_small_sections_are_never_shared(threads: Callable[[int], None]) -> None:
+    """So that their map does not depend on the number of threads."""
+    threads(4)
+    assert Batches("cpu", SHAPE).at_once(Batch(1, 1), 1, SHARED_FROM, 0) is None
+    assert Batches("cpu", SHAPE).at_once(Batch(1, 1), 1, SHARED_FROM - 1, 0) == 1
+
+
+@pytest.mark.parametrize("side", [48, 264])
+def test_one_section_has_the_same_map_with_any_number_of_threads(
+    side: int, threads: Callable[[int], None]
+) -> None:
+    model = load_model(model_path("small"))
+    network, batch = prepared(model.network, "cpu"), Batch(1, 1)
+    section = torch.rand(1, side, side, generator=torch.Generator().manual_seed(4))
+    found = []
+    for number in (1, 2, 3, 6):
+        threads(number)
+        batches = Batches("cpu", model.shape)
+        at_once = batches.at_once(batch, 1, side * side, 0)
+        found += batches.predict_each(network, [section], batch, "max", "fp32", at_once=at_once)
+    assert all(torch.equal(one, found[0]) for one in found[1:])
 
 
 class Counting(nn.Module):

@@ -106,7 +106,7 @@ def test_memory_to_spare_reaches_the_network_and_changes_nothing(
     """With two threads, which predict sections beside each other where memory allows."""
     chosen, at_once = [], Batches.at_once
 
-    def noted(self: Batches, *args: Any) -> int:
+    def noted(self: Batches, *args: Any) -> int | None:
         chosen.append(at_once(self, *args))
         return chosen[-1]
 
@@ -118,5 +118,5 @@ def test_memory_to_spare_reaches_the_network_and_changes_nothing(
         reconstruct(run)
     finally:
         torch.set_num_threads(1)
-    assert set(chosen) == {2 if spare_bytes else 1}
+    assert max(one or 0 for one in chosen) == (2 if spare_bytes else 1)
     assert_same(contents(run.output.path), contents(finished))
