@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.endings import as_program
 from benchmarks.isbi2012_networks import steps_of
-from benchmarks.published import read, table_markdown
+from benchmarks.network_table import LABELS
+from benchmarks.published import read
 from benchmarks.results import KEPT
 from pipeline.boundaries.model import FORMAT, load_model
 from pipeline.model_header import read_header
@@ -26,10 +26,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=KEPT)
     results = parser.parse_args().results
-    scored = {"default": scores_of_default, "small": scores_of_small}
     for name in packaged_networks():
         path = model_path(name)
-        scores = scored[name](results) if name in scored else []
+        scores = scores_of_default(results) if name == "default" else []
         lines = [*card_lines(name, load_model(path).card), *scores]
         path.with_suffix(".md").write_text("\n".join(lines) + "\n")
         print(path.with_suffix(".md"))
@@ -43,8 +42,8 @@ def card_lines(name: str, card: dict[str, Any]) -> list[str]:
     return [
         f"# Boundary network `{name}`",
         "",
-        f"RC-SPCNet (Xiao et al. 2022) at a small width: {card['parameters']:,} parameters, "
-        f"{shape(training['network'])}.",
+        f"{LABELS[training['network']['architecture']]} (Xiao et al. 2022) at a small width: "
+        f"{card['parameters']:,} parameters, {shape(training['network'])}.",
         "",
         f"- **Input**: single sections of {low:.0f} to {high:.0f} nm pixels, normalised over the "
         "whole volume; isotropic volumes are predicted along three axes.",
@@ -72,24 +71,6 @@ def scores_of_default(results: Path) -> list[str]:
         "| data | method | threshold | V_rand | V_info | adapted Rand error |",
         "|---|---|---|---:|---:|---:|",
         *score_lines(results),
-    ]
-
-
-def scores_of_small(results: Path) -> list[str]:
-    """The part of the small network's card that holds its scores beside the default network's.
-
-    Raises
-    ------
-    InputError
-        If they were not published in that folder.
-    """
-    (table,) = read(results / "shipped_networks.json").tables
-    return [
-        "",
-        "Scores and time beside the default network's, on sections that neither saw, with the same "
-        "forests (`benchmarks/RESULTS.md` names machine and command):",
-        "",
-        table_markdown(replace(table, title="")).strip(),
     ]
 
 

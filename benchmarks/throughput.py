@@ -20,7 +20,9 @@ from benchmarks.endings import as_program
 from benchmarks.network_table import LABELS
 from benchmarks.published import NOT_MEASURED, Cell, Table, publish
 from pipeline.boundaries.device import choose_device
+from pipeline.boundaries.model import read_shape
 from pipeline.boundaries.networks import NETWORKS
+from pipeline.packaged import model_path
 
 COLUMNS = (
     "network",
@@ -40,8 +42,8 @@ COLUMNS = (
 
 def networks(*, paper: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(label, shape, what a child must know) of all that are measured."""
-    for model in ("default", "small"):
-        yield "RC-SPCNet", f"shipped: {model}", {"model": model}
+    architecture = str(read_shape(model_path("default"))["architecture"])
+    yield LABELS[architecture], "shipped: default", {"model": "default"}
     for name, known in NETWORKS.items():
         for size, shape in (("small", known.config()), ("paper", known.paper if paper else None)):
             if shape is not None:

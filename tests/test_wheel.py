@@ -16,7 +16,7 @@ NEEDED = (
     "pipeline/data/models/edges-isotropic.safetensors",
     "pipeline/data/models/lifted-anisotropic.safetensors",
     "pipeline/data/models/lifted-isotropic.safetensors",
-    "pipeline/data/models/small.safetensors",
+    "pipeline/data/models/without-isbi2012.safetensors",
     "pipeline/data/models/LICENSE-WEIGHTS.md",
     "pipeline/data/presets/atum_sem.yaml",
     "pipeline/data/presets/cremi.yaml",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.model_card import packaged_networks, score_lines, scores_of_small
-from benchmarks.published import Table, publish
+from benchmarks.model_card import packaged_networks, score_lines
+from benchmarks.published import publish
 from pipeline.errors import InputError
 from pipeline.packaged import model_path, packaged_models
 
@@ -29,17 +29,7 @@ def test_a_benchmark_that_was_not_run_is_named(tmp_path: Path) -> None:
         score_lines(tmp_path)
 
 
-def test_the_small_network_is_shown_beside_the_default_one(tmp_path: Path) -> None:
-    rows = (("fib25", "default", 0.125), ("fib25", "small", 0.25))
-    table = Table("Scores and time", ("data", "network", "adapted Rand error"), rows)
-    publish(tmp_path, "shipped_networks", "The shipped networks", [table])
-    assert scores_of_small(tmp_path)[-1].splitlines()[-2:] == [
-        "| fib25 | default | 0.1250 |",
-        "| fib25 | small | 0.2500 |",
-    ]
-
-
 def test_every_packaged_network_has_a_card_and_no_forest_has() -> None:
     networks = set(packaged_networks())
     cards = {name for name in packaged_models() if model_path(name).with_suffix(".md").exists()}
-    assert networks == cards >= {"default", "small"}
+    assert networks == cards >= {"default", "without-isbi2012"}

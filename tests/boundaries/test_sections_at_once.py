@@ -93,7 +93,7 @@ def test_an_error_comes_when_what_had_begun_has_ended(threads: Callable[[int], N
 
 
 @pytest.mark.parametrize("number", [2, 3, 5])
-@pytest.mark.parametrize("name", ["default", "small"])
+@pytest.mark.parametrize("name", ["default", "without-isbi2012"])
 def test_maps_of_the_shipped_networks_are_the_same_bit_for_bit(
     name: str, number: int, threads: Callable[[int], None]
 ) -> None:
@@ -147,7 +147,7 @@ def test_layers_of_small_sections_are_never_shared(threads: Callable[[int], None
 def test_one_section_has_the_same_map_with_any_number_of_threads(
     side: int, threads: Callable[[int], None]
 ) -> None:
-    model = load_model(model_path("small"))
+    model = load_model(model_path("default"))
     network, batch = prepared(model.network, "cpu"), Batch(1, 1)
     section = torch.rand(1, side, side, generator=torch.Generator().manual_seed(4))
     found = []
