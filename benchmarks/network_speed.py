@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -65,7 +66,7 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
     batches, batch = Batches(device), chosen_batch("auto", "auto", side * side, device)
 
     def predict() -> list[Tensor]:
-        parts = sections.split(1)
+        parts = [partial(torch.clone, one) for one in sections.split(1)]
         maps = batches.predict_each(network, parts, batch, "max", precision, at_once=count)
         return list(maps)
 

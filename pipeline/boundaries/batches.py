@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,9 +23,6 @@ LOG = logging.getLogger(__name__)
 PIXELS_AT_ONCE = 1 << 23
 """Of all sections and orientations in one pass on a GPU where the batch is ``auto``: a choice,
 not a measured optimum."""
-SHARED_FROM = 1 << 16
-"""Pixels of a section from which on threads may share its layers: of sections of less than some
-20,000 three or more threads round convolutions otherwise than one."""
 RAN_OUT = ("out of memory", "ALLOC_FAILED", "can't allocate memory")
 """In messages of libraries that torch does not turn into its ``OutOfMemoryError``."""
 
@@ -105,40 +102,35 @@ class Batches:
         self._most: Batch | None = None
         self._lock = Lock()
 
-    def at_once(self, batch: Batch, count: int, pixels: int, spare_bytes: int) -> int | None:
-        """Batches that are predicted at a time, each by one thread: on a CPU as many as fit.
+    def at_once(self, batch: Batch, pixels: int, spare_bytes: int) -> int | None:
+        """Passes of the network at a time, each by one thread: on a CPU as many as fit.
 
-        Threads that share a layer wait for each other at its end; those that have a section
-        each do not.
+        Threads that share a layer wait for each other at its end, and may round it otherwise
+        than one; those that have a pass each do not.
 
         Parameters
         ----------
         batch
-            Of which each is.
-        count
-            Number of them.
+            Of which each pass is.
         pixels
             Of a section.
         spare_bytes
-            Memory that may be used beside that for one batch.
+            Memory that may be used beside that for one pass.
 
         Returns
         -------
         at_once
-            ``None``: one, and the threads share its layers, as where most of them would have
-            none of their own.
+            ``None``: one after the other, by the calling thread.
         """
         threads = torch.get_num_threads()
         if threads == 1 or not self._device.startswith("cpu") or self._shape is None:
             return None
-        fit = 1 + spare_bytes // (self._pixel_bytes * pixels * batch.size)
-        chosen = min(threads, count, fit)
-        return chosen if 2 * chosen > threads or pixels < SHARED_FROM else None
+        return min(threads, 1 + spare_bytes // (self._pixel_bytes * pixels * batch.size))
 
     def predict_each(
         self,
         network: nn.Module,
-        parts: Iterable[Tensor],
+        parts: Sequence[Callable[[], Tensor]],
         batch: Batch,
         augmentation: str,
         precision: str,
@@ -146,16 +138,30 @@ class Batches:
         flip_z: bool = False,
         at_once: int | None = None,
     ) -> Iterator[Tensor]:
-        """``predict`` for some sections after the other, ``at_once`` (see there) at a time.
+        """``predict`` for some sections after the other, with ``at_once`` passes at a time.
 
-        Maps come in the order of ``parts``, which are made as they are needed. They are the
-        same however many are predicted at a time.
+        Parts are predicted beside each other, or the orientations of each where there are fewer
+        parts. Maps come in the order of ``parts``, each of which is called when it is needed, by
+        the calling thread. They are the same with any number of passes and threads.
         """
 
-        def one(sections: Tensor) -> Tensor:
-            return self.predict(network, sections, batch, augmentation, precision, flip_z=flip_z)
+        def one(sections: Tensor, passes: int | None = None) -> Tensor:
+            return self.predict(
+                network,
+                sections,
+                batch,
+                augmentation,
+                precision,
+                flip_z=flip_z,
+                passes_at_once=passes,
+            )
 
-        return map(one, parts) if at_once is None else in_order(one, parts, at_once)
+        made = (part() for part in parts)
+        if at_once is None:
+            return map(one, made)
+        if len(parts) >= at_once or augmentation == "none":
+            return in_order(one, made, at_once)
+        return (one(sections, at_once) for sections in made)
 
     @cached_property
     def _pixel_bytes(self) -> int:
@@ -171,6 +177,7 @@ class Batches:
         precision: str,
         *,
         flip_z: bool = False,
+        passes_at_once: int | None = None,
     ) -> Tensor:
         """See ``predict_tile``.
 
@@ -187,7 +194,9 @@ class Batches:
         tried = batch if self._most is None else batch.within(self._most)
         smaller = False
         while True:
-            found = self._attempt(network, sections, tried, augmentation, precision, flip_z)
+            found = self._attempt(
+                network, sections, tried, augmentation, precision, flip_z, passes_at_once
+            )
             if found is not None:
                 break
             # Only here: while an error is handled, its traceback holds what filled the memory.
@@ -216,6 +225,7 @@ class Batches:
         augmentation: str,
         precision: str,
         flip_z: bool,
+        passes_at_once: int | None,
     ) -> Tensor | None:
         """The map; ``None``: memory ran out."""
         try:
@@ -229,6 +239,7 @@ class Batches:
                         precision,
                         flip_z=flip_z,
                         orientations_at_once=batch.orientations,
+                        passes_at_once=passes_at_once,
                     )
                     for part in torch.split(sections, batch.sections)
                 ]

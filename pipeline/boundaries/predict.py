@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from pipeline.boundaries.device import autocast, choose_precision
+from pipeline.boundaries.torch_threads import in_order
 
 ORIENTATIONS = tuple((turns, flip) for flip in (False, True) for turns in range(4))
 """The 8 orientations of a square: quarter turns, and quarter turns of the mirror image."""
@@ -43,10 +44,12 @@ def predict_tile(
     *,
     flip_z: bool = False,
     orientations_at_once: int = 1,
+    passes_at_once: int | None = None,
 ) -> Tensor:
     """P(boundary) of equally sized sections, combined map by map from all orientations.
 
-    Never more maps are in memory than ``orientations_at_once`` and the combined one.
+    Never more maps are in memory than those of the passes at a time, of ``orientations_at_once``
+    each, and the combined one.
 
     Parameters
     ----------
@@ -64,6 +67,8 @@ def predict_tile(
     orientations_at_once
         That go through the network together, where their shapes are equal. Maps differ by the
         rounding of convolutions of another batch; those that are combined come in one order.
+    passes_at_once
+        Of the network on a CPU, each by a thread of its own; ``None``: one after the other.
 
     Returns
     -------
@@ -73,8 +78,15 @@ def predict_tile(
     seen = sections[:, None] if sections.ndim == 3 else sections
     orientations = _orientations(augmentation, flip_z and seen.shape[1] > 1)
     combined: Tensor | None = None
-    for group in _of_equal_shape(orientations, orientations_at_once, seen):
-        for probability in _maps(network, seen, group, device, precision):
+    groups = _of_equal_shape(orientations, orientations_at_once, seen)
+
+    def maps(group: Sequence[Orientation]) -> list[Tensor]:
+        with torch.inference_mode():  # a state of each thread
+            return list(_maps(network, seen, group, device, precision))
+
+    found = map(maps, groups) if passes_at_once is None else in_order(maps, groups, passes_at_once)
+    for probabilities in found:
+        for probability in probabilities:
             if combined is None:
                 combined = probability.clone()
             elif augmentation == "max":

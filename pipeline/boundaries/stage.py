@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -239,12 +240,12 @@ def _predict_plane(
     parts = [wanted[n : n + batch.sections] for n in range(0, len(wanted), batch.sections)]
     maps = batches.predict_each(
         model.network,
-        (seen.around(part + tile.begin[axis], context) for part in parts),
+        [partial(seen.around, part + tile.begin[axis], context) for part in parts],
         batch,
         config.augmentation,
         config.precision,
         flip_z=config.augmentation_z == "flip",
-        at_once=batches.at_once(batch, len(parts), window.pixels, resources.spare_bytes),
+        at_once=batches.at_once(batch, window.pixels, resources.spare_bytes),
     )
     for part, probability in zip(parts, maps, strict=True):
         result[part] = window.to_voxels(probability).cpu().numpy()

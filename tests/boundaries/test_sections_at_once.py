@@ -1,10 +1,13 @@
-"""Sections that are predicted beside each other on a CPU, each by a thread of its own."""
+"""Passes of a network beside each other on a CPU, each by a thread of its own."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from threading import Event, Lock
+from time import sleep
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 from numpy.testing import assert_array_equal
 from torch import Tensor, nn
 
-from pipeline.boundaries.batches import SHARED_FROM, Batch, Batches
+from pipeline.boundaries.batches import Batch, Batches
 from pipeline.boundaries.footprint import bytes_per_pixel
 from pipeline.boundaries.model import BoundaryModel, load_model
 from pipeline.boundaries.prepared import prepared
@@ -92,88 +95,84 @@ def test_an_error_comes_when_what_had_begun_has_ended(threads: Callable[[int], N
     assert max(begun) <= 3
 
 
-@pytest.mark.parametrize("number", [2, 3, 5])
+@pytest.mark.parametrize("augmentation", ["max", "mean", "none"])
 @pytest.mark.parametrize("name", ["default", "without-isbi2012"])
 def test_maps_of_the_shipped_networks_are_the_same_bit_for_bit(
-    name: str, number: int, threads: Callable[[int], None]
+    name: str, augmentation: str, threads: Callable[[int], None]
 ) -> None:
+    """With any number of threads, sections beside each other and passes at a time."""
     network = prepared(load_model(model_path(name)).network, "cpu")
-    sections = torch.rand(4, 152, 152, generator=torch.Generator().manual_seed(1))
-    parts = sections.split(1)
+    sections = torch.rand(4, 136, 144, generator=torch.Generator().manual_seed(1))
+    parts = [partial(torch.clone, one) for one in sections.split(1)]
     batches, batch = Batches("cpu"), Batch(1, 1)
-    expected = list(batches.predict_each(network, parts, batch, "max", "fp32"))
-    threads(number)
-    found = batches.predict_each(network, iter(parts), batch, "max", "fp32", at_once=number)
-    for one, other in zip(found, expected, strict=True):
-        assert torch.equal(one, other)
+    expected = list(batches.predict_each(network, parts, batch, augmentation, "fp32"))
+    for number, at_once, count in ((2, 2, 4), (3, 3, 4), (5, 5, 4), (5, 3, 1), (3, 1, 2)):
+        threads(number)
+        found = batches.predict_each(
+            network, parts[:count], batch, augmentation, "fp32", at_once=at_once
+        )
+        for one, other in zip(found, expected[:count], strict=True):
+            assert torch.equal(one, other)
 
 
-def test_as_many_as_threads_where_memory_holds_them(threads: Callable[[int], None]) -> None:
+def test_as_many_passes_as_threads_where_memory_holds_them(
+    threads: Callable[[int], None],
+) -> None:
     batches, batch = Batches("cpu", SHAPE), Batch(1, 1)
     section = bytes_per_pixel(SHAPE) * SECTION
     threads(4)
-    assert batches.at_once(batch, 9, SECTION, 3 * section) == 4
-    assert batches.at_once(batch, 9, SECTION, 99 * section) == 4
-    assert batches.at_once(batch, 3, SECTION, 99 * section) == 3
-    assert batches.at_once(batch, 9, SECTION, 3 * section - 1) == 3
-    assert batches.at_once(batch, 9, SECTION, 2 * section) == 3
-    assert batches.at_once(Batch(2, 1), 9, SECTION, 4 * section) == 3
-    assert batches.at_once(batch, 9, 2 * SECTION, 4 * section) == 3
-    threads(2)
-    assert batches.at_once(batch, 9, SECTION, section) == 2
-
-
-def test_threads_share_the_layers_where_most_would_have_no_section(
-    threads: Callable[[int], None],
-) -> None:
-    batch, section = Batch(1, 1), bytes_per_pixel(SHAPE) * SECTION
-    threads(4)
-    assert Batches("cpu", SHAPE).at_once(batch, 9, SECTION, section) is None
-    assert Batches("cpu", SHAPE).at_once(batch, 2, SECTION, 99 * section) is None
-    assert Batches("cpu").at_once(batch, 9, SECTION, 99 * section) is None  # nothing is known
-    assert Batches("cuda", SHAPE).at_once(batch, 9, SECTION, 99 * section) is None
+    assert batches.at_once(batch, SECTION, 3 * section) == 4
+    assert batches.at_once(batch, SECTION, 99 * section) == 4
+    assert batches.at_once(batch, SECTION, 3 * section - 1) == 3
+    assert batches.at_once(batch, SECTION, 0) == 1
+    assert batches.at_once(Batch(2, 1), SECTION, 4 * section) == 3
+    assert batches.at_once(batch, 2 * SECTION, 4 * section) == 3
+    assert Batches("cpu").at_once(batch, SECTION, 99 * section) is None  # nothing is known
+    assert Batches("cuda", SHAPE).at_once(batch, SECTION, 99 * section) is None
     threads(1)
-    assert Batches("cpu", SHAPE).at_once(batch, 9, SECTION, 99 * section) is None
+    assert batches.at_once(batch, SECTION, 99 * section) is None
 
 
-def test_layers_of_small_sections_are_never_shared(threads: Callable[[int], None]) -> None:
-    """So that their map does not depend on the number of threads."""
-    threads(4)
-    assert Batches("cpu", SHAPE).at_once(Batch(1, 1), 1, SHARED_FROM, 0) is None
-    assert Batches("cpu", SHAPE).at_once(Batch(1, 1), 1, SHARED_FROM - 1, 0) == 1
-
-
-@pytest.mark.parametrize("side", [48, 264])
-def test_one_section_has_the_same_map_with_any_number_of_threads(
-    side: int, threads: Callable[[int], None]
+@pytest.mark.parametrize(("count", "most", "of_one"), [(4, 3, 1), (3, 3, 1), (2, 3, 3), (1, 3, 3)])
+def test_of_few_sections_the_orientations_are_beside_each_other(
+    count: int, most: int, of_one: int, threads: Callable[[int], None]
 ) -> None:
-    model = load_model(model_path("default"))
-    network, batch = prepared(model.network, "cpu"), Batch(1, 1)
-    section = torch.rand(1, side, side, generator=torch.Generator().manual_seed(4))
-    found = []
-    for number in (1, 2, 3, 6):
-        threads(number)
-        batches = Batches("cpu", model.shape)
-        at_once = batches.at_once(batch, 1, side * side, 0)
-        found += batches.predict_each(network, [section], batch, "max", "fp32", at_once=at_once)
-    assert all(torch.equal(one, found[0]) for one in found[1:])
+    threads(3)
+    network = Counting(Marked())
+    parts = [partial(torch.full, (1, 8, 8), float(n)) for n in range(count)]
+    maps = Batches("cpu").predict_each(network, parts, Batch(1, 1), "max", "fp32", at_once=3)
+    assert [float(one.mean()) > 0.5 for one in maps] == [n > 0 for n in range(count)]
+    assert network.most == most
+    assert max(network.beside) == of_one
+
+
+class Marked(nn.Module):
+    """P(boundary) is high where the section is not 0; slow enough for others to begin."""
+
+    def forward(self, sections: Tensor) -> Tensor:
+        sleep(0.02)
+        return torch.cat((torch.full_like(sections, 0.5), sections), 1)
 
 
 class Counting(nn.Module):
-    """Passes on to a network; the most sections that it saw beside each other."""
+    """Passes on to a network; the most passes beside each other, and those of one section."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network, self.lock = network, Lock()
-        self.now = self.most = 0
+        self.now: Counter[float] = Counter()
+        self.most = 0
+        self.beside: list[int] = []
 
     def forward(self, sections: Tensor) -> Tensor:
+        which = float(sections.flatten()[0])
         with self.lock:
-            self.now += 1
-            self.most = max(self.most, self.now)
+            self.now[which] += 1
+            self.most = max(self.most, self.now.total())
+            self.beside.append(self.now[which])
         result: Tensor = self.network(sections)
         with self.lock:
-            self.now -= 1
+            self.now[which] -= 1
         return result
 
 
