@@ -80,7 +80,7 @@ def _skips(name: str, title: str, architecture: str) -> list[NetworkRows]:
     ]
 
 
-SHIPPED = NetworkRows("shipped", "RC-SPCNet k=2 (small, trained on six data sets)")
+SHIPPED = NetworkRows("shipped", "RCNet k=2 (small, trained on six data sets)")
 NETWORKS = (
     NetworkRows("resnet38", "ResNet38", "Resnet38", {"architecture": "resnet38"}),
     *_skips("rcnet", "RCNet", "rcnet"),

@@ -60,6 +60,6 @@ def _planned(shape: AnyConfig) -> nn.Module:
 
 def _narrow(shape: AnyConfig) -> AnyConfig:
     """As few channels as there can be: they do not change the field."""
-    few = {"stem": 4, "widths": (4, 4), "width": 4}
+    few = {"stem": 4, "widths": (4, 4), "width": 8}
     values = {name: few.get(name, value) for name, value in shape.model_dump().items()}
     return NETWORKS[shape.architecture].configured(values)

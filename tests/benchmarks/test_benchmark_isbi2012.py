@@ -334,7 +334,7 @@ def test_a_given_network_fills_its_rows_and_multicuts_only_with_forests(
 def test_all_networks_can_be_given_at_once_and_their_titles_tell_what_they_are(
     study: Study, tissue: Tissue, tmp_path: Path
 ) -> None:
-    few = {"stem": 4, "widths": (4, 4), "width": 4}
+    few = {"stem": 4, "widths": (4, 4), "width": 8}
     files = []
     for network in NETWORKS:
         known = REGISTRY[network.shape["architecture"]]
