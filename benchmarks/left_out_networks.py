@@ -2,7 +2,7 @@
 
 Candidates are small networks that are trained alike: each once without every volume of a
 training's configuration, and scored on that volume as ``leave_one_out`` does. ``wide`` has the
-shape of the shipped network ``default``.
+shape that ``configs/train/default.yaml`` trains.
 
 ``python -m benchmarks.left_out_networks --data DATA --sections 4 --set training.steps=400``
 
@@ -38,7 +38,7 @@ WIDE = NetworkRows(
     shape={"architecture": "rc_spcnet", "context_skips": 2},
     small={"stem": 24, "widths": [64, 128], "dilations": [2, 2, 2, 2]},
 )
-"""In the shape of the shipped network ``default``."""
+"""In the shape of ``configs/train/default.yaml``, the shipped one before RCNet."""
 CANDIDATES = (*NETWORKS, WIDE)
 DEFAULT = ("rc_spcnet_k2", "rcnet_k2", "u_net", "hybrid_u_net", "wide")
 """Of the candidates."""

@@ -67,7 +67,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
     def predict() -> list[Tensor]:
         parts = [partial(torch.clone, one) for one in sections.split(1)]
-        maps = batches.predict_each(network, parts, batch, "max", precision, at_once=count)
+        maps = batches.predict_each(
+            network, parts, batch, "max", precision, at_once=None if on_gpu else count
+        )
         return list(maps)
 
     ours = predict()[0]

@@ -22,7 +22,7 @@ from workflows.cluster_file import QUEUES, ClusterFile, Tls
 from workflows.job_watch import JobWatch
 from workflows.local_worker import hush
 from workflows.machine import available_cores
-from workflows.memory import machine_bytes
+from workflows.memory import usable_bytes
 from workflows.site import Site
 from workflows.worker_specs import LOOPBACK, Specs, announced, local_specs, specs_of
 from workflows.yaml_models import read_yaml
@@ -133,12 +133,12 @@ class Workplace:
     def share_bytes(self) -> int:
         """Memory that any task should keep within; 0: not known.
 
-        Without a limit it is a share of half of this machine's memory.
+        Without a limit it is a share of half of this machine's memory, of what is free at most.
         """
         limit = self.task_bytes()
         if limit is not None or self.scheduler is not None or self.file is not None:
             return limit or 0
-        return machine_bytes() // (2 * self.workers * self.threads)
+        return usable_bytes() // (self.workers * self.threads)
 
     def task_threads(self, tasks: int, *, on_device: bool = False) -> int:
         """Threads that each of ``tasks`` tasks may use."""

@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError
 from pipeline.training.augmentation import AugmentationConfig
 from pipeline.training.config import TrainingConfig
 from pipeline.training.loop import Training
-from workflows.base_model import Base, lasting_name, settings_of
+from workflows.base_model import Base, lasting_name, settings_of, starting_weights
 from workflows.edge_training import EdgeTraining
 from workflows.train_boundaries import (
     CONFIGURATION,
@@ -126,11 +126,11 @@ def with_steps_for(
     """
     device = choose_device(device)
     base = None if config.start_from is None else Base.open(config.start_from, device)
-    settings = settings_of(config.training, base)
+    settings = settings_of(config.training, base, fitting=config.start_fitting)
+    weights = starting_weights(base, settings.network)
     chosen = chosen_volumes(config, data)
     loaded, _ = load_all(chosen, data, settings.context_sections)
     volumes, held_out = split_all(loaded, chosen, settings)
-    weights = None if base is None else base.model.network.state_dict()
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         training = Training(volumes, settings, Path(folder) / "timed.pt", device, weights, held_out)

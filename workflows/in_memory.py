@@ -15,7 +15,7 @@ from pipeline.grid import whole
 from pipeline.held import HeldInputs
 from pipeline.registry import STAGES
 from pipeline.tables import row_tasks
-from workflows.memory import machine_bytes
+from workflows.memory import usable_bytes
 
 
 def reconstruct_array(
@@ -47,8 +47,8 @@ def reconstruct_array(
         or all its tables if it has no arrays. ``mask``: (Z, Y, X) bool or integers, 0 =
         background.
     threads
-        Threads of the stages that use several; the network takes torch's number, and up to half
-        of the machine's memory.
+        Threads of the stages that use several; the network takes torch's number, and up to a
+        quarter of the machine's memory.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def reconstruct_array(
             continue
         section = resolved.section(stage.name)
         models = stage.opens(section, device) if stage.opens else {}
-        spare = machine_bytes() // 2
+        spare = usable_bytes() // 2
         resources = Resources(volume, models, threads, _corrections(stage, known), spare)
         outputs = run_stage(stage, known, section, resources)
         known.update({name: {**known.get(name, {}), **t} for name, t in tables_of(outputs).items()})

@@ -20,6 +20,11 @@ def machine_bytes() -> int:
         return total
 
 
+def usable_bytes() -> int:
+    """Half of ``machine_bytes``, but not more than is free now."""
+    return min(machine_bytes() // 2, int(psutil.virtual_memory().available))
+
+
 def tree_bytes() -> int:
     """Memory of this process and its children; shared pages count once where that is known."""
     total = 0

@@ -100,6 +100,7 @@ class Batches:
         self._device = device
         self._shape = shape
         self._most: Batch | None = None
+        self._one_by_one = False
         self._lock = Lock()
 
     def at_once(self, batch: Batch, pixels: int, spare_bytes: int) -> int | None:
@@ -125,7 +126,8 @@ class Batches:
         threads = torch.get_num_threads()
         if threads == 1 or not self._device.startswith("cpu") or self._shape is None:
             return None
-        return min(threads, 1 + spare_bytes // (self._pixel_bytes * pixels * batch.size))
+        fit = 1 + spare_bytes // (self._pixel_bytes * pixels * batch.size)
+        return 1 if self._one_by_one else min(threads, fit)
 
     def predict_each(
         self,
@@ -160,8 +162,29 @@ class Batches:
         if at_once is None:
             return map(one, made)
         if len(parts) >= at_once or augmentation == "none":
-            return in_order(one, made, at_once)
-        return (one(sections, at_once) for sections in made)
+            maps = in_order(one, made, at_once)
+        else:
+            maps = (one(sections, at_once) for sections in made)
+        return self._or_alone(maps, one, parts)
+
+    def _or_alone(
+        self,
+        maps: Iterator[Tensor],
+        one: Callable[[Tensor], Tensor],
+        parts: Sequence[Callable[[], Tensor]],
+    ) -> Iterator[Tensor]:
+        """Maps; where memory ran out for passes beside each other, the others one by one."""
+        done = 0
+        try:
+            for found in maps:
+                yield found
+                done += 1
+        except ResourceError:
+            if self._one_by_one:
+                raise
+            self._one_by_one = True
+            LOG.warning("memory ran out; sections are predicted one by one from now on")
+        yield from in_order(one, (part() for part in parts[done:]), 1)
 
     @cached_property
     def _pixel_bytes(self) -> int:

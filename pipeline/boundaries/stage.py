@@ -38,6 +38,8 @@ from pipeline.packaged import model_path
 
 SECTION_TILE: Triple = (1, 512, 512)
 CUBE_TILE: Triple = (128, 256, 256)
+STACK = 32
+"""Most sections above each other that are held together."""
 ISOTROPIC_BELOW = 1.5
 Side = Annotated[int, Field(ge=1, le=8192)]
 
@@ -138,7 +140,10 @@ def stacks(block: Block, config: BoundariesConfig) -> list[Box]:
     if config.planes == "three":
         return found
     low, high = block.write.begin[0], block.write.end[0]
-    columns = [Box((low, *tile.begin[1:]), (high, *tile.end[1:])) for tile in found]
+    ends = {z: min(z + STACK, high) for z in range(low, high, STACK)}
+    columns = [
+        Box((z, *tile.begin[1:]), (end, *tile.end[1:])) for z, end in ends.items() for tile in found
+    ]
     return list(dict.fromkeys(columns))
 
 

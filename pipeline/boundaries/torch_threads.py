@@ -1,4 +1,4 @@
-"""Work of a network's layers shared by as many threads as torch may use."""
+"""Work in threads with one thread of torch each: passes of a network, or parts of its layers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def in_threads(work: Callable[[int], None], pieces: int) -> None:
         with torch.inference_mode():  # a state of each thread
             work(piece)
 
-    for _ in _pool(threads).map(one, range(pieces)):
+    for _ in _pool(threads, threads).map(one, range(pieces)):
         pass
 
 
@@ -57,7 +57,7 @@ def in_order(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterat
     Exception
         The first one that ``work`` raised, after the calls that had begun.
     """
-    pool = _pool(torch.get_num_threads())
+    pool = _pool(at_once, torch.get_num_threads())
     begun: deque[Future[R]] = deque()
     try:
         for item in items:
@@ -72,21 +72,29 @@ def in_order(work: Callable[[T], R], items: Iterable[T], at_once: int) -> Iterat
         wait(begun)
 
 
-@lru_cache(maxsize=1)
-def _pool(threads: int) -> ThreadPoolExecutor:
+@lru_cache(maxsize=2)
+def _pool(count: int, threads: int) -> ThreadPoolExecutor:
     """Threads that compute with one thread of torch each; they wait between calls.
 
-    They do not survive a fork, as torch's own do not.
+    No more than are needed: each keeps memory of what it computed. They do not survive a fork,
+    as torch's own do not.
+
+    Parameters
+    ----------
+    count
+        Of them.
+    threads
+        Of torch in the calling thread, which are set again.
     """
-    started = Barrier(threads + 1)
+    started = Barrier(count + 1)
 
     def prepare() -> None:
         torch.get_num_threads()  # the first call in a thread takes the number of the process
         torch.set_num_threads(1)
         started.wait()
 
-    pool = ThreadPoolExecutor(threads, "layers", prepare)
-    for _ in range(threads):
+    pool = ThreadPoolExecutor(count, "passes", prepare)
+    for _ in range(count):
         pool.submit(int)
     started.wait()
     torch.set_num_threads(threads)  # threads that start later take the number that was set last

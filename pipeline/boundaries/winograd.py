@@ -30,8 +30,8 @@ G = (
     (0, 0, 1),
 )
 TILES_AT_ONCE = 576
-"""Rows of the matrix products. Fewer are as fast in one thread, but two wait for each other: with
-64 the default network took a quarter longer (AMD EPYC with AVX2)."""
+"""Rows of the matrix products. Fewer are as fast in one thread; where two share a layer they wait
+for each other: with 64 RC-SPCNet took a quarter longer (AMD EPYC with AVX2)."""
 CHANNELS = 64
 """Inputs and outputs from which on a convolution gains: with 64 of both 1.5 times as fast as
 oneDNN's, with 128 1.7 to 2.1 times, with 32 1.2 and with 24 0.8 times, activation included

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from threading import Event, Lock
+from threading import Event, Lock, current_thread
 from time import sleep
 from typing import Any
 
@@ -24,7 +24,7 @@ from pipeline.boundaries.stage import BoundariesConfig, compute
 from pipeline.boundaries.torch_threads import in_order
 from pipeline.contract import Resources, VolumeInfo
 from pipeline.corrections import Corrections
-from pipeline.errors import ModelError
+from pipeline.errors import ModelError, ResourceError
 from pipeline.grid import whole
 from pipeline.held import HeldInputs
 from pipeline.packaged import model_path
@@ -146,6 +146,33 @@ def test_of_few_sections_the_orientations_are_beside_each_other(
     assert max(network.beside) == of_one
 
 
+@pytest.mark.parametrize("count", [6, 2])
+def test_where_memory_runs_out_for_several_passes_they_come_one_by_one(
+    count: int, threads: Callable[[int], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    threads(3)
+    network = Cramped(Marked())
+    parts = [partial(torch.full, (1, 8, 8), float(n)) for n in range(count)]
+    batches = Batches("cpu", SHAPE)
+    with caplog.at_level("WARNING"):
+        maps = batches.predict_each(network, parts, Batch(1, 1), "max", "fp32", at_once=3)
+        assert [float(one.mean()) > 0.5 for one in maps] == [n > 0 for n in range(count)]
+    assert [record.message for record in caplog.records] == [
+        "memory ran out; sections are predicted one by one from now on"
+    ]
+    assert batches.at_once(Batch(1, 1), SECTION, 1 << 40) == 1
+    alone = Cramped(Marked(), most=0)
+    with pytest.raises(ResourceError, match="does not fit into the memory of cpu"):
+        list(batches.predict_each(alone, parts, Batch(1, 1), "max", "fp32", at_once=1))
+
+
+def test_no_more_threads_are_kept_than_passes(threads: Callable[[int], None]) -> None:
+    threads(7)
+    found = in_order(lambda _: (sleep(0.002), current_thread().name), range(40), 2)
+    assert len({name for _, name in found}) <= 2
+    assert torch.get_num_threads() == 7
+
+
 class Marked(nn.Module):
     """P(boundary) is high where the section is not 0; slow enough for others to begin."""
 
@@ -173,6 +200,20 @@ class Counting(nn.Module):
         result: Tensor = self.network(sections)
         with self.lock:
             self.now[which] -= 1
+        return result
+
+
+class Cramped(Counting):
+    """Memory runs out where more than ``most`` passes are beside each other."""
+
+    def __init__(self, network: nn.Module, most: int = 1) -> None:
+        super().__init__(network)
+        self.fit = most
+
+    def forward(self, sections: Tensor) -> Tensor:
+        result = super().forward(sections)
+        if self.now.total() + 1 > self.fit:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         return result
 
 

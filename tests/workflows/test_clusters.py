@@ -13,13 +13,14 @@ import textwrap
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
 import pytest
 
 from pipeline.errors import ConfigError, ResourceError
-from workflows import cluster, job_watch
+from workflows import cluster, job_watch, memory
 from workflows.cluster import Workplace
 from workflows.cluster_file import ClusterFile, bytes_of
 from workflows.executor import Executor
@@ -121,11 +122,15 @@ def test_a_task_may_use_what_its_group_says(tmp_path: Path) -> None:
 def test_tasks_without_a_limit_keep_within_half_of_the_machine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(cluster, "machine_bytes", lambda: 48 << 30)
+    monkeypatch.setattr(memory, "machine_bytes", lambda: 48 << 30)
+    free = SimpleNamespace(available=40 << 30)
+    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: free)
     assert Workplace().share_bytes() == 24 << 30
     assert Workplace(workers=3, threads=2).share_bytes() == 4 << 30
     assert Workplace(workers=3, memory_bytes=9 << 30).share_bytes() == 9 << 30
     assert Workplace(scheduler="tcp://far:1").share_bytes() == 0  # nothing is known of it
+    free.available = 3 << 30
+    assert Workplace().share_bytes() == 3 << 30  # others use the rest
 
 
 # Job scripts
